@@ -1,0 +1,34 @@
+# Every target sets up what it needs. `make test` on a fresh checkout is enough.
+
+PYTHON := .venv/bin/python
+MIDFOLIO := .venv/bin/midfolio
+
+.PHONY: help setup test check fuzz clean
+.SILENT:
+
+help:
+	echo "make setup   create .venv with everything in it (the other targets do so, too)"
+	echo "make test    run the tests"
+	echo "make check   lint, formatting, types"
+	echo "make fuzz    fuzz the built-in batched implementation"
+	echo "make clean   remove what was built; findings in .midfolio/findings stay"
+
+setup:
+	.ci/setup
+
+test: setup
+	# Stealing evens out the workers: few tests take most of the time.
+	$(PYTHON) -m pytest -q -n 2 --dist worksteal
+
+check: setup
+	$(PYTHON) -m ruff check --quiet . && echo "lint: ok"
+	$(PYTHON) -m ruff format --quiet --check . && echo "format: ok"
+	$(PYTHON) -m mypy --no-error-summary && echo "types: ok"
+
+fuzz: setup
+	$(MIDFOLIO) fuzz
+
+clean:
+	rm -rf .venv .midfolio/cache .midfolio/setup.log build *.egg-info
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
