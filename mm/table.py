@@ -1,0 +1,46 @@
+"""The page table as hardware gives it: load, take, store. SIMPLIFIED: one CPU.
+
+The one concurrent writer that is modelled is the page walker of the MMU, which
+sets accessed or dirty bits of its own accord: `State.hardware` says in which
+entries it does so between the moment they are looked at and the moment they are
+taken. An implementation that loads where it should take does not see these bits
+and loses them when it stores.
+"""
+
+import numpy as np
+
+from .jit import TRACED, rule
+from .state import LOADS, STORES, TAKES
+
+NONE = np.uint64(0)
+
+
+@rule
+def load(state, index):
+    """The word of entry `index`, by a plain load: ptep_get()."""
+    if TRACED:
+        state.counts[LOADS] += 1
+    return state.ptes[index]
+
+
+@rule
+def take(state, index):
+    """The word of entry `index`, which is cleared atomically: ptep_get_and_clear().
+
+    What the hardware set in the meantime is part of the word.
+    """
+    if TRACED:
+        state.counts[TAKES] += 1
+    word = state.ptes[index] | state.hardware[index]
+    state.ptes[index] = NONE
+    # The walker set these bits once; a second take must not see them again.
+    state.hardware[index] = NONE
+    return word
+
+
+@rule
+def store(state, index, word):
+    """Write `word` to entry `index`, by a plain store: set_pte()."""
+    if TRACED:
+        state.counts[STORES] += 1
+    state.ptes[index] = word
