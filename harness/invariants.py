@@ -1,0 +1,136 @@
+"""The invariants: an absolute oracle that judges an outcome alone, without any reference.
+
+It catches what both sides get wrong together. The letters are those of
+docs/relation.md, which has the wording and what was tried. N, D, S, T and the
+page part of F hold for every input; W, V, U, X and the rest of F only where the
+case is sane, because a wild input breaks them before any call.
+"""
+
+import numpy as np
+
+from mm.flags import VM_SHARED, VM_WRITE
+from mm.jit import rule
+from mm.layout import PTE_MARKER_UFFD_WP
+
+from . import classes
+from .batches import page_is_exclusive
+
+ZERO = np.uint64(0)
+MARKER_UFFD_WP = np.uint64(PTE_MARKER_UFFD_WP)
+
+N = classes.bit("invariant-N")
+W = classes.bit("invariant-W")
+V = classes.bit("invariant-V")
+U = classes.bit("invariant-U")
+D = classes.bit("invariant-D")
+S = classes.bit("invariant-S")
+F = classes.bit("invariant-F")
+T = classes.bit("invariant-T")
+X = classes.bit("invariant-X")
+FLUSH_OUTSIDE = classes.bit("flush-outside")
+
+
+@rule
+def judge_permissions(words, state, word):
+    """W, V, U and X of present `word`, the entry after the call; sane cases only."""
+    facts = state.facts[0]
+    found = ZERO
+    if words.writable(word):
+        if (facts.vma_flags & VM_WRITE) == ZERO:
+            found = found | V
+        if words.uffd(word):
+            found = found | U
+        private = (facts.vma_flags & VM_SHARED) == ZERO
+        if private and not page_is_exclusive(words, state, word):
+            found = found | W
+    if words.impossible(word):
+        found = found | X
+    return found
+
+
+@rule
+def judge_present(words, state, old, new, covered, sane):
+    """Class bits of an in-range entry that was present: D, S, F, T, and the permissions."""
+    found = ZERO
+    if words.dirty(old) and not words.dirty(new):
+        found = found | D
+    if words.accessed(old) and not words.accessed(new):
+        found = found | D
+    if words.soft_dirty(old) and not words.soft_dirty(new):
+        found = found | S
+    if sane and not words.present(new):
+        found = found | F
+    # On the way the word may be 0, which counts as not inverted, and then the
+    # kernel itself changes the PFN. It takes a PFN field of all zeros or all
+    # ones and a protection without any bit: a wild case.
+    old_pfn = words.pfn(old)
+    corner = old_pfn == ZERO or old_pfn > state.facts[0].highest_memmap_pfn
+    if (sane or not corner) and words.pfn(new) != old_pfn:
+        found = found | F
+    if not covered and words.hardware_valid(old) and words.revoked(old, new):
+        found = found | T
+    if sane and words.present(new):
+        found = found | judge_permissions(words, state, new)
+    return found
+
+
+@rule
+def judge_swap(words, state, old, new, sane):
+    """Class bits of an in-range entry that was swap-like: S, F, X."""
+    facts = state.facts[0]
+    kind = words.swap_type(old)
+    # Only a uffd-wp marker may go; which ones may is the relation's business.
+    if kind == facts.swp_marker and words.none(new):
+        return ZERO
+    found = ZERO
+    downgraded = kind == facts.swp_device_write and words.swap_type(new) == facts.swp_device_read
+    if words.swap_soft_dirty(old) and not words.swap_soft_dirty(new) and not downgraded:
+        found = found | S
+    if words.swap_offset(old) != words.swap_offset(new):
+        found = found | F
+    if sane:
+        if words.present(new):
+            return found | F
+        after = words.swap_type(new)
+        if after == facts.swp_migration_write or after == facts.swp_device_write:
+            found = found | X
+    return found
+
+
+@rule
+def judge_none(words, state, old, new, sane):
+    """Class bits of an in-range entry that was none: it stays, or is the uffd-wp marker."""
+    if new == old or not sane:
+        return ZERO
+    marker = (
+        not words.present(new)
+        and words.swap_type(new) == state.facts[0].swp_marker
+        and words.swap_payload(new) == MARKER_UFFD_WP
+    )
+    return ZERO if marker else F
+
+
+@rule
+def judge_invariants(words, workspace, sane):
+    """Add the invariants' classes to `found` and `found_case`; coverage is known already."""
+    case, theirs = workspace.case, workspace.theirs
+    facts = case.facts[0]
+    if (workspace.found_case[0] & FLUSH_OUTSIDE) != ZERO:
+        workspace.found_case[0] = workspace.found_case[0] | N
+    for i in range(facts.nr_ptes):
+        old, new = case.ptes[i], theirs.ptes[i]
+        found = ZERO
+        if i < facts.start or i >= facts.end:
+            if new != old:
+                found = N
+        elif words.present(old):
+            # An entry that was rewritten was taken, and what the hardware set
+            # before that is part of what must not be lost.
+            if new != old:
+                old = old | case.hardware[i]
+            found = judge_present(words, case, old, new, workspace.covered[i] != 0, sane)
+        elif words.none(old):
+            found = judge_none(words, case, old, new, sane)
+        else:
+            found = judge_swap(words, case, old, new, sane)
+        workspace.found[i] = workspace.found[i] | found

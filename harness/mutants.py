@@ -1,0 +1,510 @@
+"""The mutants of the zoo: data only. See `harness.zoo`.
+
+In the order of the code that they break: which page, which batch, what is
+merged into it, what is written, what is flushed, what is counted and reported,
+the rules for one entry, swap-like entries. Equivalent ones come last.
+"""
+
+from .zoo import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        name="first-page-is-folio-head",
+        file="folios.py",
+        find="    page = pfn - folio.start\n",
+        replace="    page = NONE\n",
+        why="takes the folio's first page for the batch's, so exclusivity is read shifted",
+        origin="cac1db8c3aad, fixed by cf1b80dc31a1 (v6.17-rc)",
+        shows="cow-write",
+        mid_folio_only=True,
+    ),
+    Mutant(
+        name="first-page-decides",
+        file="commit.py",
+        find="    while length < max_len and state.exclusive[page + length] == exclusive:\n",
+        replace="    while length < max_len:\n",
+        why="the exclusivity of the batch's first page decides for all of its pages",
+        origin="drafts v1 to v3 of cac1db8c3aad",
+        shows="cow-write",
+    ),
+    # Which entries form a batch.
+    Mutant(
+        name="no-range-clip",
+        file="walk.py",
+        find="                max_nr = end - index\n",
+        replace="                max_nr = np.uint64(facts.nr_ptes) - index\n",
+        why="a batch runs on to the end of the table, past the end of the range",
+        origin="354dffd29575, fixed by ddd05742b45b (CVE-2025-38447), in mm/rmap.c",
+        shows="outside-changed",
+    ),
+    Mutant(
+        name="no-folio-end-clip",
+        file="detect.py",
+        find=(
+            "    folio_left = folio.end - arch.pte_pfn(pte)\n"
+            "    if folio_left < max_nr:\n"
+            "        max_nr = folio_left\n"
+        ),
+        replace="",
+        why="a batch runs on into the folio behind, if its entries look alike",
+        origin="f8d937761d65, fixed by 7b08b74f3d99 (v6.15-rc), in folio_pte_batch()",
+        shows="dirty-gained",
+    ),
+    Mutant(
+        name="clip-by-folio-size",
+        file="detect.py",
+        find="    folio_left = folio.end - arch.pte_pfn(pte)\n",
+        replace="    folio_left = folio.end - folio.start\n",
+        why="clips by the folio's size, which is too long for a batch that starts in its middle",
+        origin="354dffd29575, fixed by ddd05742b45b (CVE-2025-38447), in mm/rmap.c",
+        shows="dirty-gained",
+        mid_folio_only=True,
+    ),
+    Mutant(
+        name="skip-crosses-folios",
+        file="detect.py",
+        find="    if folio_left < max_nr:\n",
+        replace="    if fpb_flags != np.uint64(0) and folio_left < max_nr:\n",
+        why="a NUMA scan that skips a folio skips entries of the folio behind, too",
+        origin="class: a skip batch that leaves its folio",
+        shows="protection-changed",
+    ),
+    Mutant(
+        name="batch-ignores-write",
+        file="walk.py",
+        find="CHANGE = FPB_RESPECT_SOFT_DIRTY | FPB_RESPECT_WRITE\n",
+        replace="CHANGE = FPB_RESPECT_SOFT_DIRTY\n",
+        why="a read-only first entry decides that no writable one of the batch needs a flush",
+        origin="f822a9a81a31, fixed by 04d1c9d60c6e (v6.18-rc), in mm/mremap.c",
+        shows="flush-missing",
+    ),
+    Mutant(
+        name="batch-ignores-soft-dirty",
+        file="walk.py",
+        find="CHANGE = FPB_RESPECT_SOFT_DIRTY | FPB_RESPECT_WRITE\n",
+        replace="CHANGE = FPB_RESPECT_WRITE\n",
+        why="the soft-dirty bit of the first entry is written over the whole batch",
+        origin="354dffd29575, fixed by 29f40594a281, in mm/rmap.c",
+        shows="soft-dirty-lost",
+    ),
+    Mutant(
+        name="batch-ignores-uffd",
+        file="x86_64.py",
+        find="    pte &= ~IGNORED\n",
+        replace="    pte &= ~(IGNORED | masks.uffd)\n",
+        why="the userfaultfd bit of the first entry is written over the whole batch",
+        origin='"mm: rmap: support batched unmapping for file large folios" and its fix for UFFD VMAs',
+        shows="uffd-changed",
+    ),
+    # What is merged into the first entry of a batch.
+    Mutant(
+        name="merge-without-accessed",
+        file="x86_64.py",
+        find="    first |= others & PAGE_ACCESSED\n",
+        replace="",
+        why="loses the accessed bits of all entries of a batch but the first",
+        origin="class: modify_prot_start_ptes() that merges dirty only",
+        shows="accessed-lost",
+    ),
+    Mutant(
+        name="merge-without-dirty",
+        file="x86_64.py",
+        find="    if pte_dirty(others):\n        first = pte_mkdirty(masks, first)\n",
+        replace="",
+        why="loses the dirty bits of all entries of a batch but the first",
+        origin="class: modify_prot_start_ptes() that merges accessed only",
+        shows="dirty-lost",
+    ),
+    Mutant(
+        name="merge-beyond-batch",
+        file="x86_64.py",
+        find="        others |= table.take(state, at)\n",
+        replace=(
+            "        others |= table.take(state, at)\n"
+            "    if index + nr < np.uint64(state.facts[0].nr_ptes):\n"
+            "        others |= table.load(state, index + nr)\n"
+        ),
+        why="merges the accessed and dirty bits of the entry behind the batch, too",
+        origin="class: off by one in modify_prot_start_ptes()",
+        shows="dirty-gained",
+    ),
+    Mutant(
+        name="merge-first-into-itself",
+        file="x86_64.py",
+        find="    first = table.take(state, index)\n    others = NONE\n",
+        replace="    first = table.take(state, index)\n    others = first\n",
+        why="pte_mkdirty() for a dirty first entry, which makes it soft-dirty without a write",
+        origin="class: modify_prot_start_ptes() whose loop starts at the first entry",
+        shows="soft-dirty-gained",
+    ),
+    Mutant(
+        name="load-instead-of-take",
+        file="x86_64.py",
+        find="        others |= table.take(state, at)\n",
+        replace="        others |= table.load(state, at)\n",
+        why="what the MMU sets between the load of an entry and the store to it is lost",
+        origin="class: set_pte() without ptep_get_and_clear()",
+        shows="accessed-lost",
+    ),
+    # What is written, and where.
+    Mutant(
+        name="inverted-pfn-forwards",
+        file="x86_64.py",
+        find="    step = pfn_step(pte)\n",
+        replace="    step = ONE_PAGE\n",
+        why="adds to an inverted PFN, so PROT_NONE entries behind the first map pages before it",
+        origin="pte_next_pfn() before pte_advance_pfn(), arch/x86/include/asm/pgtable.h",
+        shows="pfn-changed",
+    ),
+    Mutant(
+        name="new-not-advanced",
+        file="commit.py",
+        find="    new_at = new + idx * arch.pfn_step(new)\n",
+        replace="    new_at = new\n",
+        why="each sub-batch starts with the page of the batch again",
+        origin="class: prot_commit_flush_ptes() that does not advance ptent",
+        shows="pfn-changed",
+    ),
+    Mutant(
+        name="entry-not-advanced",
+        file="commit.py",
+        find="    at = index + idx\n",
+        replace="    at = index\n",
+        why="each sub-batch is written over the first one, and its own entries stay cleared",
+        origin="class: prot_commit_flush_ptes() that does not advance ptep",
+        shows="entry-lost",
+    ),
+    # What is flushed.
+    Mutant(
+        name="flush-one-page",
+        file="commit.py",
+        find="        tlb.flush(state, address, nr)\n",
+        replace="        tlb.flush(state, address, ONE)\n",
+        why="flushes PAGE_SIZE, whatever the length of the batch",
+        origin="class: tlb_flush_pte_range(tlb, addr, PAGE_SIZE) left as it was before cac1db8c3aad",
+        shows="flush-missing",
+    ),
+    Mutant(
+        name="flush-not-advanced",
+        file="commit.py",
+        find="    address = call.table_addr + (index + idx << call.page_shift)\n",
+        replace="    address = call.table_addr + (index << call.page_shift)\n",
+        why="flushes each sub-batch at the address of the first one",
+        origin="class: prot_commit_flush_ptes() that does not advance addr",
+        shows="flush-missing",
+    ),
+    Mutant(
+        name="flush-decided-too-early",
+        file="commit.py",
+        find="    if arch.pte_needs_flush(old_at, new_at):\n",
+        replace="    if arch.pte_needs_flush(old_at, new + idx * arch.pfn_step(new)):\n",
+        why="decides on the flush by the word before the write upgrade",
+        origin="class: pte_needs_flush() of another word than the one written",
+        shows="flush-missing",
+    ),
+    Mutant(
+        name="flush-always",
+        file="commit.py",
+        find="    if arch.pte_needs_flush(old_at, new_at):\n",
+        replace="    if True:\n",
+        why="flushes every batch, whether the TLB must know or not",
+        origin="as before 4a18419f71cd (v5.19)",
+        shows="flush-unneeded",
+    ),
+    Mutant(
+        name="flush-hull",
+        file="commit.py",
+        find="        tlb.flush(state, address, nr)\n",
+        replace=(
+            "        if state.counts[tlb.NR_FLUSHES] == 0:\n"
+            "            tlb.flush(state, address, nr)\n"
+            "        else:\n"
+            "            first = state.flushes[0, 1]\n"
+            "            state.flushes[0, 2] = (address - first >> call.page_shift) + nr\n"
+        ),
+        why="flushes from the first to the last page that needs it, and what lies between",
+        origin="class: requests merged by the walk; __tlb_adjust_range() does it behind it",
+        shows="flush-unneeded",
+    ),
+    Mutant(
+        name="flush-old-not-advanced",
+        file="commit.py",
+        find="    old_at = old + idx * arch.pfn_step(old)\n",
+        replace="    old_at = old\n",
+        why="compares with the page of the batch's first entry, so sub-batches seem to move",
+        origin="class: prot_commit_flush_ptes() that does not advance oldpte",
+        shows="flush-unneeded",
+    ),
+    Mutant(
+        name="flush-length-from-batch-start",
+        file="commit.py",
+        find="        tlb.flush(state, address, nr)\n",
+        replace="        tlb.flush(state, address, idx + nr)\n",
+        why="flushes a sub-batch for the length up to its end, past the end of the range",
+        origin="class: length and end mixed up in prot_commit_flush_ptes()",
+        shows="flush-outside",
+    ),
+    # What is counted and reported.
+    Mutant(
+        name="stale-nr",
+        file="walk.py",
+        find="    while index < end:\n        nr = ONE_ENTRY\n",
+        replace="    nr = ONE_ENTRY\n    while index < end:\n",
+        why="the length of a batch is used for a single entry behind it, too",
+        origin="354dffd29575, fixed by 3f8968e9cbf9, in mm/rmap.c",
+        shows="pages-wrong",
+    ),
+    Mutant(
+        name="batch-counts-once",
+        file="walk.py",
+        find="                    pages += np.int64(nr)\n",
+        replace="                    pages += 1\n",
+        why="counts batches, not entries",
+        origin="class: pages++ left as it was before cac1db8c3aad",
+        shows="pages-wrong",
+    ),
+    Mutant(
+        name="bad-map-zero-page",
+        file="folios.py",
+        find="        if arch.pte_pfn(pte) == call.zero_pfn:\n            return False\n",
+        replace="",
+        why="reports the zero page as a bad mapping",
+        origin="class: vm_normal_page() without its special cases",
+        shows="bad-map-wrong",
+    ),
+    Mutant(
+        name="upgrade-unasked",
+        file="walk.py",
+        find="    if asks(call, MM_CP_TRY_CHANGE_WRITABLE) and not arch.pte_write(new):\n",
+        replace="    if not arch.pte_write(new):\n",
+        why="tries to make entries writable where no caller asked for it, and warns of VM_WRITE",
+        origin="class: MM_CP_TRY_CHANGE_WRITABLE ignored",
+        shows="warn-wrong",
+    ),
+    Mutant(
+        name="stamp-before-decision",
+        file="folios.py",
+        find=(
+            "    if mode & NUMA_BALANCING_NORMAL == NONE and facts.toptier_nodes >> np.uint64(nid) & ONE != NONE:\n"
+            "        return False\n"
+            "    if facts.numa_balancing != 0 and flags & FOLIO_ACCESS_TIME != NONE:\n"
+            "        side_effects.access_time(state, folio.start)\n"
+        ),
+        replace=(
+            "    if facts.numa_balancing != 0 and flags & FOLIO_ACCESS_TIME != NONE:\n"
+            "        side_effects.access_time(state, folio.start)\n"
+            "    if mode & NUMA_BALANCING_NORMAL == NONE and facts.toptier_nodes >> np.uint64(nid) & ONE != NONE:\n"
+            "        return False\n"
+        ),
+        why="stamps the access time of folios that the NUMA scan then skips",
+        origin="class: order of folio_can_map_prot_numa()",
+        shows="access-time-wrong",
+    ),
+    Mutant(
+        name="stamp-per-page",
+        file="folios.py",
+        find="        side_effects.access_time(state, folio.start)\n",
+        replace=(
+            "        for _ in range(folio.start, folio.end):\n"
+            "            side_effects.access_time(state, folio.start)\n"
+        ),
+        why="stamps a folio once for each of its pages: the right set of stamps, without bound",
+        origin="class: a side effect of the folio done by the page",
+        shows="log-overflow",
+    ),
+    Mutant(
+        name="stamp-clears-flag",
+        file="folios.py",
+        find="        side_effects.access_time(state, folio.start)\n",
+        replace=(
+            "        side_effects.access_time(state, folio.start)\n"
+            "        state.folios[folio.following - ONE].folio_flags &= ~FOLIO_ACCESS_TIME\n"
+        ),
+        why="writes to the folio, so that it is stamped once only",
+        origin="class: state of the folio kept by the walk",
+        shows="input-changed",
+    ),
+    # Rules for one entry.
+    Mutant(
+        name="numa-changes-pinned",
+        file="folios.py",
+        find="    if (is_cow_mapping(call) or facts.pinned_in_any_vma != 0) and flags & FOLIO_PINNED != NONE:\n",
+        replace="    if is_cow_mapping(call) and flags & FOLIO_PINNED != NONE:\n",
+        why="a NUMA scan changes pinned folios of shared VMAs",
+        origin="as before 480acbd8ba9e (v6.19)",
+        shows="skipped-changed",
+    ),
+    Mutant(
+        name="modify-drops-uffd",
+        file="x86_64.py",
+        find="    kept = KEPT | soft_dirty | uffd | devmap\n",
+        replace="    kept = KEPT | soft_dirty | devmap\n",
+        why="pte_modify() drops the userfaultfd bit",
+        origin="class: _PAGE_CHG_MASK lacks a bit",
+        shows="uffd-changed",
+    ),
+    Mutant(
+        name="modify-drops-cache-mode",
+        file="x86_64.py",
+        find="    | PAGE_PWT\n",
+        replace="",
+        why="pte_modify() drops a bit of the cache mode",
+        origin="class: _PAGE_CHG_MASK lacks a bit",
+        shows="protection-changed",
+    ),
+    Mutant(
+        name="modify-keeps-write",
+        file="x86_64.py",
+        find="    kept = KEPT | soft_dirty | uffd | devmap\n",
+        replace="    kept = KEPT | PAGE_RW | soft_dirty | uffd | devmap\n",
+        why="pte_modify() keeps the write permission that mprotect() takes away",
+        origin="class: _PAGE_CHG_MASK has a bit too many",
+        shows="write-gained",
+    ),
+    Mutant(
+        name="wrprotect-drops-dirty",
+        file="x86_64.py",
+        find="    saved = pte & ~PAGE_DIRTY | dirty << SAVED_DIRTY_SHIFT\n",
+        replace="    saved = pte & ~PAGE_DIRTY\n",
+        why="a dirty entry that becomes read-only is clean",
+        origin="018e9828eb52, in arch/loongarch/include/asm/pgtable.h",
+        shows="dirty-lost",
+    ),
+    Mutant(
+        name="mkwrite-keeps-saved-dirty",
+        file="x86_64.py",
+        find="    return unsave_dirty(pte | PAGE_RW)\n",
+        replace="    return pte | PAGE_RW\n",
+        why="a dirty entry that becomes writable keeps the saved bit, which is for read-only ones",
+        origin="class: pte_mkwrite() without pte_clear_saveddirty()",
+        shows="bits-changed",
+    ),
+    Mutant(
+        name="upgrade-judged-on-old",
+        file="commit.py",
+        find="    upgrade = maybe_change_pte_writable(arch, state, call, masks, new)\n",
+        replace="    upgrade = maybe_change_pte_writable(arch, state, call, masks, old)\n",
+        why="asks whether the old entry may become writable, not the new one",
+        origin="class: can_change_pte_writable() of oldpte",
+        shows="write-lost",
+    ),
+    Mutant(
+        name="soft-dirty-test-inverted",
+        file="commit.py",
+        find="    if not vma_has(call, VM_SOFTDIRTY) and not arch.pte_soft_dirty(masks, pte):\n",
+        replace="    if vma_has(call, VM_SOFTDIRTY) and not arch.pte_soft_dirty(masks, pte):\n",
+        why="takes VM_SOFTDIRTY for tracking, which it says is off",
+        origin="64fe24a3e05e, fixed by 76aefad628aa (v6.0)",
+        shows="write-gained",
+    ),
+    Mutant(
+        name="upgrade-ignores-uffd",
+        file="commit.py",
+        find="    return not (vma_has(call, VM_UFFD_WP) and arch.pte_uffd(masks, pte))\n",
+        replace="    return True\n",
+        why="makes entries writable that userfaultfd protects",
+        origin="fixed by f1eb1bacfba9 and 51d3d5eb74ff (v6.2)",
+        shows="write-gained",
+    ),
+    # Entries that are not present.
+    Mutant(
+        name="marker-in-any-vma",
+        file="softleaf.py",
+        find="    if not asks(call, MM_CP_UFFD_WP) or not uses_markers(state, call):\n",
+        replace="    if not asks(call, MM_CP_UFFD_WP):\n",
+        why="installs markers in anon VMAs that did not ask for WP_UNPOPULATED",
+        origin="class: userfaultfd_wp_use_markers() not asked",
+        shows="none-changed",
+    ),
+    Mutant(
+        name="resolve-drops-poison",
+        file="softleaf.py",
+        find="    if marker & MARKER_POISONED != NONE:\n        return 0\n",
+        replace="",
+        why="a uffd-wp resolve makes a poisoned entry none",
+        origin="fixed by 7e3ce3f8d2d2 (v6.2)",
+        shows="swap-changed",
+    ),
+    Mutant(
+        name="resolve-drops-guard",
+        file="softleaf.py",
+        find="    if state.facts[0].guard_marker != 0 and marker & MARKER_GUARD != NONE:\n        return 0\n",
+        replace="",
+        why="a uffd-wp resolve removes a guard region",
+        origin="class: guard markers (v6.13) without a test of their own",
+        shows="swap-changed",
+    ),
+    Mutant(
+        name="migration-read-not-exclusive",
+        file="softleaf.py",
+        find="        read = facts.swp_migration_read_exclusive if anon else facts.swp_migration_read\n",
+        replace="        read = facts.swp_migration_read\n",
+        why="a writable migration entry of an anon page forgets that the page is exclusive",
+        origin="class: drafts of 6c287605fd56 (v5.19)",
+        shows="swap-changed",
+    ),
+    Mutant(
+        name="migration-loses-soft-dirty",
+        file="softleaf.py",
+        find=(
+            "        new = arch.swp_entry(read, offset)\n"
+            "        if arch.swp_soft_dirty(masks, old):\n"
+            "            new = arch.swp_mksoft_dirty(masks, new)\n"
+        ),
+        replace="        new = arch.swp_entry(read, offset)\n",
+        why="a migration entry made read-only is no longer soft-dirty",
+        origin="class: a swap bit not carried over",
+        shows="swap-changed",
+    ),
+    Mutant(
+        name="migration-loses-young-and-dirty",
+        file="softleaf.py",
+        find="        new = arch.swp_entry(read, offset)\n",
+        replace="        new = arch.swp_entry(read, arch.swp_offset_pfn(old))\n",
+        why="a migration entry made read-only forgets accessed and dirty of its page",
+        origin="class: as fd35ca3d12cc (v6.0), in mm/migrate_device.c",
+        shows="swap-changed",
+    ),
+    Mutant(
+        name="device-loses-uffd",
+        file="softleaf.py",
+        find=(
+            "        new = arch.swp_entry(facts.swp_device_read, offset)\n"
+            "        # The soft-dirty bit is lost here: the kernel does not copy it either.\n"
+            "        if arch.swp_uffd(masks, old):\n"
+            "            new = arch.swp_mkuffd(masks, new)\n"
+        ),
+        replace="        new = arch.swp_entry(facts.swp_device_read, offset)\n",
+        why="a device-private entry made read-only is no longer protected by userfaultfd",
+        origin="368076f52ebe, for PMDs",
+        shows="swap-changed",
+    ),
+    # Equivalent: no judge may see them.
+    Mutant(
+        name="nothing",
+        file="x86_64.py",
+        find="    first |= others & PAGE_ACCESSED\n",
+        replace="    first |= PAGE_ACCESSED & others\n",
+        why="the same, written the other way round",
+        origin="the zoo's own check: what is no bug must not be killed",
+        shows="",
+    ),
+    Mutant(
+        name="batch-of-one",
+        file="detect.py",
+        find="    while nr < max_nr:\n",
+        replace="    while nr < ONE:\n",
+        why="never batches, which is slow and legal",
+        origin="as before cac1db8c3aad (v6.17)",
+        shows="",
+    ),
+    Mutant(
+        name="skip-by-shorter-batches",
+        file="walk.py",
+        find="SKIP = np.uint64(0)\n",
+        replace="SKIP = CHANGE\n",
+        why="skips by batches that agree in more bits than they need to",
+        origin="class: one set of FPB_ flags for both uses",
+        shows="",
+    ),
+)

@@ -1,0 +1,90 @@
+"""Targets: what a case is run on, by name. The only importer of `batched`.
+
+A target is a function of one `mm.state.State` that returns the number of pages:
+
+`batched`                 the built-in implementation
+`reference`               the reference itself: a self-check of the judges
+`zoo:NAME`                a mutant of the zoo
+`PACKAGE.MODULE:FUNCTION` your own; compiled if it is a numba function of the
+                          documented signature, else run interpreted
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import batched.x86_64
+from mm.jit import COMPILED
+from mm.state import State
+from mm.version import VERSIONS
+
+from . import zoo
+from .case import CaseError
+from .relation import REFERENCE
+
+Function = Callable[[State], int]
+
+BATCHED = {"x86_64": batched.x86_64.change_pte_range}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A loaded target."""
+
+    name: str
+    arch: str
+    function: Function
+    # Can be called from the compiled campaign loop.
+    compiled: bool
+
+
+def load(name: str, arch: str) -> Target:
+    """The target called `name` on `arch`; CaseError with what would have been right."""
+    if name == "batched":
+        return Target(name, arch, BATCHED[arch], COMPILED)
+    if name == "reference":
+        return Target(name, arch, REFERENCE[arch][0], COMPILED)
+    if name.startswith("zoo:"):
+        mutant = zoo.find(name.removeprefix("zoo:"))
+        return Target(name, arch, zoo.load(mutant, arch), COMPILED)
+    if ":" in name:
+        return _own(name, arch)
+    raise CaseError(
+        f"unknown target {name!r}; expected batched, reference, zoo:NAME or package.module:function"
+    )
+
+
+def _own(name: str, arch: str) -> Target:
+    module_name, _, attribute = name.partition(":")
+    # As `python -m` does: the user's modules are found where the user is.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise CaseError(
+            f"cannot load target {name!r}: {error}; expected package.module:function"
+        ) from None
+    if not callable(function):
+        raise CaseError(f"target {name!r} is not callable; expected a function of one State")
+    return Target(name, arch, function, _has_signature(function))
+
+
+def _has_signature(function: Any) -> bool:
+    """Whether `function` is compiled for exactly the documented signature."""
+    if not COMPILED:
+        return False
+    from mm.state import numba_target
+
+    signatures = getattr(function, "nopython_signatures", [])
+    return any(s.args == numba_target().args for s in signatures)
+
+
+def check_kernel(target: str, kernel: str) -> None:
+    """Refuse a kernel that the built-in batched side does not model (CaseError)."""
+    if not VERSIONS[kernel].batched and (target == "batched" or target.startswith("zoo:")):
+        known = ", ".join(name for name, v in VERSIONS.items() if v.batched)
+        raise CaseError(f"kernel {kernel} does not batch; target {target} models {known}")

@@ -1,0 +1,41 @@
+"""The record that an architecture fills for the oracles: their own reading of an entry.
+
+The relation and the invariants may not borrow a mask or a rule from a side that
+they judge, so this is a third, independent reading, by plain tests on raw words.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Words(NamedTuple):
+    """What the oracles must be able to ask of a word; words are `np.uint64`."""
+
+    none: Any  # word -> bool: pte_none()
+    present: Any  # word -> bool: pte_present(), PROT_NONE included
+    hardware_valid: Any  # word -> bool: the MMU may use and cache it
+    writable: Any  # present word -> bool
+    dirty: Any  # present word -> bool, in whichever bit
+    accessed: Any  # present word -> bool
+    soft_dirty: Any  # present word -> bool
+    uffd: Any  # present word -> bool
+    pfn: Any  # present word -> uint64
+    advance: Any  # (word, pages uint64) -> the word of the page that is so much further on
+    batch_key: Any  # word -> word without the bits that a batch may mix
+    merge_dirty: Any  # (state, word) -> word: pte_mkdirty()
+    merge_dirty_only: Any  # word -> word: dirty, soft-dirty left alone
+    merge_accessed: Any  # word -> word: pte_mkyoung()
+    special: Any  # present word -> bool
+    difference: Any  # (reference's, target's present word) -> class bits
+    revoked: Any  # (old, new) -> bool: a TLB entry made from old is stale
+    impossible: Any  # present word -> bool: the kernel never makes it
+    swap_type: Any  # swap-like word -> int64
+    swap_offset: Any  # swap-like word -> uint64, to be compared only
+    swap_payload: Any  # marker word -> uint64
+    swap_soft_dirty: Any  # swap-like word -> bool
+    # How a canary spoils a present word; each must be seen by one judge.
+    set_writable: Any  # word -> word
+    set_uffd_writable: Any  # word -> word
+    clear_dirty: Any  # word -> word
+    clear_accessed: Any  # word -> word
+    clear_soft_dirty: Any  # word -> word
+    make_impossible: Any  # word -> word

@@ -1,0 +1,102 @@
+"""The arrays that judging one case needs; made once, used for every case."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mm.jit import entry
+from mm.state import MAX_PTES, NR_COUNTS, State, empty_state
+
+
+class Workspace(NamedTuple):
+    """One case, two runs of it, and what the judges find.
+
+    `case`       State, the inputs as they were given; nobody writes to it
+    `ours`       State of the reference's run; shares the read-only inputs of `case`
+    `theirs`     State of the target's run; has copies of all inputs, so that a
+                 target which writes to one is seen
+    `case_facts`, `their_facts`  uint64[], the two FACTS records seen as plain words
+    `found`      uint64[entries], class bits of each entry
+    `found_case` uint64[1], class bits of the case as a whole
+    `needed`     uint8[entries], 1 = the reference flushes the page of the entry
+    `covered`    uint8[entries], 1 = the target does
+    `changed`    uint8[entries], 1 = present, and this call takes and rewrites it
+    `first`      int64[entries], first entry of the legal batch around a present entry, else -1
+    `merged`     uint64[entries], the entry with accessed and dirty merged from its batch
+    `result`     uint64[entries], what the reference makes of `merged`
+    """
+
+    case: State
+    ours: State
+    theirs: State
+    case_facts: Any
+    their_facts: Any
+    found: Any
+    found_case: Any
+    needed: Any
+    covered: Any
+    changed: Any
+    first: Any
+    merged: Any
+    result: Any
+
+
+def workspace_for(case: State) -> Workspace:
+    """A workspace around `case`, whose arrays it shares."""
+    nr_ptes, nr_folios, nr_pages = len(case.ptes), len(case.folios), len(case.exclusive)
+    own = empty_state(nr_ptes, 1, 1)
+    ours = own._replace(facts=case.facts, folios=case.folios, exclusive=case.exclusive)
+    theirs = empty_state(nr_ptes, nr_folios, nr_pages)
+    return Workspace(
+        case=case,
+        ours=ours,
+        theirs=theirs,
+        case_facts=np.asarray(case.facts).view(np.uint64),
+        their_facts=np.asarray(theirs.facts).view(np.uint64),
+        found=np.zeros(nr_ptes, np.uint64),
+        found_case=np.zeros(1, np.uint64),
+        needed=np.zeros(nr_ptes, np.uint8),
+        covered=np.zeros(nr_ptes, np.uint8),
+        changed=np.zeros(nr_ptes, np.uint8),
+        first=np.zeros(nr_ptes, np.int64),
+        merged=np.zeros(nr_ptes, np.uint64),
+        result=np.zeros(nr_ptes, np.uint64),
+    )
+
+
+def numba_workspace() -> Any:
+    """The numba type of `Workspace`, for eager signatures."""
+    from numba import typeof
+
+    return typeof(workspace_for(empty_state(MAX_PTES, 1, 1)))
+
+
+def _signature() -> Any:
+    from numba import void
+
+    return void(numba_workspace())
+
+
+@entry(_signature)
+def set_up(workspace):
+    """Copy the case for both runs and empty their logs.
+
+    The reference shares the inputs that it only reads; the target gets copies of all.
+    """
+    case, ours, theirs = workspace.case, workspace.ours, workspace.theirs
+    facts = case.facts[0]
+    theirs.facts[0] = facts
+    for i in range(facts.nr_ptes):
+        ours.ptes[i] = case.ptes[i]
+        theirs.ptes[i] = case.ptes[i]
+        ours.hardware[i] = case.hardware[i]
+        theirs.hardware[i] = case.hardware[i]
+    pages = 0
+    for row in range(facts.nr_folios):
+        theirs.folios[row] = case.folios[row]
+        pages += case.folios[row].nr_pages
+    for page in range(pages):
+        theirs.exclusive[page] = case.exclusive[page]
+    for i in range(NR_COUNTS):
+        ours.counts[i] = 0
+        theirs.counts[i] = 0
