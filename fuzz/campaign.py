@@ -1,0 +1,99 @@
+"""The hot loop of a campaign: generate, reference, target, judges, counts; no Python per case.
+
+One loop for all architectures and targets. Whatever it calls comes in as a
+first-class function of a documented signature, so that nothing recompiles the
+loop, and that compiling it does not optimize all the others once more.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from harness.canaries import NO_CANARY, numba_spoil
+from harness.census import numba_count
+from harness.judge import numba_judge
+from harness.workspace import numba_workspace, set_up
+from mm.jit import entry, rule
+from mm.state import numba_state, numba_target
+
+ZERO = np.uint64(0)
+ONE = np.uint64(1)
+
+
+@rule
+def primary_class(bits):
+    """The number of the first class in `bits`, which must not be empty."""
+    number = 0
+    while (bits >> np.uint64(number)) & ONE == ZERO:
+        number += 1
+    return number
+
+
+def _signature() -> Any:
+    from numba import int64, types, uint64
+
+    generate = int64(uint64[::1], numba_state(), uint64, uint64)
+    return int64(
+        types.FunctionType(generate),
+        types.FunctionType(numba_target()),  # reference
+        types.FunctionType(numba_target()),  # target
+        types.FunctionType(numba_judge()),
+        types.FunctionType(numba_count()),
+        types.FunctionType(numba_spoil()),
+        numba_workspace(),
+        uint64[::1],  # choices
+        uint64,  # seed
+        int64,  # first
+        int64,  # last
+        uint64,  # red
+        int64,  # cap
+        int64,  # batching
+        int64,  # canary
+        int64[::1],  # seen
+        int64[::1],  # tally
+    )
+
+
+@entry(_signature)
+def hunt(
+    generate,
+    reference,
+    target,
+    judge,
+    count,
+    spoil,
+    workspace,
+    choices,
+    seed,
+    first,
+    last,
+    red,
+    cap,
+    batching,
+    canary,
+    seen,
+    tally,
+):
+    """Run the random cases [first, last) of `seed` until one is to be shown.
+
+    `red` are the classes that count as a finding; a finding is shown, which ends
+    the call, as long as its first class was shown less than `cap` times (`seen`
+    counts them). Returns the index of the case that stands in the workspace, or
+    `last`. `tally` is added to (harness.census). `canary` other than NO_CANARY
+    spoils each outcome before it is judged (harness.canaries).
+    """
+    for index in range(first, last):
+        wild = generate(choices, workspace.case, seed, np.uint64(index)) != 0
+        set_up(workspace)
+        our_pages = reference(workspace.ours)
+        their_pages = target(workspace.theirs)
+        if canary != NO_CANARY:
+            their_pages += spoil(workspace, canary)
+        union = judge(workspace, our_pages, their_pages, not wild, batching)
+        count(workspace, tally, wild)
+        if (union & red) != ZERO:
+            number = primary_class(union & red)
+            seen[number] += 1
+            if seen[number] <= cap:
+                return index
+    return last

@@ -1,0 +1,30 @@
+"""Exit codes, the same for every verb; README has the table for users."""
+
+OK = 0
+DIVERGENCE = 1
+BAD_INPUT = 2
+STALE = 3
+LANE_MISSING = 4
+TOO_LITTLE = 5
+CANARY_MISSED = 6
+FLAKY = 7
+INTERNAL = 8
+INTERRUPTED_TWICE = 130
+
+# Where several apply, the first of these wins.
+PRECEDENCE = (
+    BAD_INPUT,
+    INTERNAL,
+    FLAKY,
+    CANARY_MISSED,
+    DIVERGENCE,
+    STALE,
+    TOO_LITTLE,
+    LANE_MISSING,
+    OK,
+)
+
+
+def worst(codes: list[int]) -> int:
+    """The code that wins among `codes`; OK for none."""
+    return min(codes, key=PRECEDENCE.index, default=OK)

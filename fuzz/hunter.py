@@ -1,0 +1,136 @@
+"""A hunter: the arrays and functions of one campaign process, and the calls of the hot loop.
+
+The compiled loop calls compiled targets; a Python target goes through the same
+generate, reference, judge and count, one case at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness import classes
+from harness.arrays import case_of
+from harness.canaries import NO_CANARY, SPOIL
+from harness.census import COUNT, empty_tally
+from harness.findings import Number
+from harness.judge import JUDGE
+from harness.relation import EXACT, REFERENCE
+from harness.run import Judgement, judge_case
+from harness.targets import Target
+from harness.workspace import set_up, workspace_for
+from mm.state import MAX_PTES, empty_state, set_kernel
+from mm.version import VERSIONS, Config
+
+from .campaign import hunt
+from .choices import GENERATOR_VERSION, WINDOW, empty_choices
+from .generator import NR_FOLIOS, NR_PAGES
+from .generators import GENERATE
+
+RED = int(classes.RED_BITS)
+
+
+@dataclass
+class Found:
+    """A case that a campaign shows, judged."""
+
+    number: Number
+    judgement: Judgement
+
+
+@dataclass
+class Hunter:
+    """Hunts random cases of one seed with one target."""
+
+    target: Target
+    kernel: str
+    seed: int
+    batching: int = EXACT
+    denied: int = 0
+    cap: int = 3  # findings shown per class
+    window: int = 0  # entries of each window, 0 leaves it to the generator
+    tally: Any = field(default_factory=empty_tally)
+    seen: Any = field(default_factory=lambda: np.zeros(classes.NR_CLASSES, np.int64))
+
+    def __post_init__(self) -> None:
+        """Make the arrays, once for all cases."""
+        self.arch = self.target.arch
+        state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
+        set_kernel(state.facts[0], VERSIONS[self.kernel], Config())
+        self.workspace = workspace_for(state)
+        self.choices = empty_choices()
+        self.choices[WINDOW] = self.window
+        self.generate = GENERATE[self.arch]
+        self.reference = REFERENCE[self.arch][0]
+
+    def hunt(self, first: int, last: int, canary: int = NO_CANARY, red: int | None = None) -> int:
+        """Run cases [first, last) until one is to be shown; its index, or `last`.
+
+        The case then stands in the workspace; see `found`.
+        """
+        wanted = np.uint64(RED | self.denied if red is None else red)
+        if not self.target.compiled:
+            return self._hunt_python(first, last, canary, int(wanted))
+        return int(
+            hunt(
+                self.generate,
+                self.reference,
+                self.target.function,
+                JUDGE[self.arch],
+                COUNT[self.arch],
+                SPOIL[self.arch],
+                self.workspace,
+                self.choices,
+                np.uint64(self.seed),
+                first,
+                last,
+                wanted,
+                self.cap,
+                self.batching,
+                canary,
+                self.seen,
+                self.tally,
+            )
+        )
+
+    def _hunt_python(self, first: int, last: int, canary: int, red: int) -> int:
+        """The same loop for a target that only Python can call."""
+        workspace = self.workspace
+        with np.errstate(over="ignore"):
+            for index in range(first, last):
+                case = workspace.case
+                wild = (
+                    self.generate(self.choices, case, np.uint64(self.seed), np.uint64(index)) != 0
+                )
+                set_up(workspace)
+                our_pages = self.reference(workspace.ours)
+                their_pages = int(self.target.function(workspace.theirs))
+                if canary != NO_CANARY:
+                    their_pages += SPOIL[self.arch](workspace, canary)
+                union = JUDGE[self.arch](workspace, our_pages, their_pages, not wild, self.batching)
+                COUNT[self.arch](workspace, self.tally, wild)
+                if int(union) & red:
+                    number = primary_number(int(union) & red)
+                    self.seen[number] += 1
+                    if self.seen[number] <= self.cap:
+                        return index
+        return last
+
+    def found(self, index: int) -> Found:
+        """Case `index`, run and judged again: a finding is what a replay shows."""
+        number = Number(self.arch, self.kernel, GENERATOR_VERSION, self.seed, index)
+        case = case_of(self.workspace.case, self.arch, self.kernel)
+        return Found(number, judge_case(case, self.target, self.batching))
+
+    def finds(self, first: int, last: int) -> Iterator[int]:
+        """The indices of the cases in [first, last) that are to be shown."""
+        index = first
+        while (index := self.hunt(index, last)) < last:
+            yield index
+            index += 1
+
+
+def primary_number(bits: int) -> int:
+    """The number of the first class in `bits`."""
+    return (bits & -bits).bit_length() - 1

@@ -1,0 +1,1 @@
+"""What stands in the window of a random case: folios, and the entries that map them."""

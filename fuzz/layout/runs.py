@@ -1,0 +1,116 @@
+"""Which runs a window is made of, and what they map.
+
+A run is a stretch of entries of one kind: pages of one block of folios, a hole,
+swap-like entries. It takes one choice for its shape, one for a new block, one
+for its details, so that a shrinker can delete runs as groups of words.
+"""
+
+import numpy as np
+
+from mm.jit import rule
+
+from ..choices import bits, draw, parts, scaled
+from .entries import write_bare, write_hole, write_pointers, write_present, write_swap
+from .folios import add_block, fits
+from .kinds import DEVICE_EXCLUSIVE_WRITE, HOLE, MIGRATION_READ, RUNS, SWAP
+
+# Where the pages of a run come from, out of 16.
+_NEW, _NEXT, _AGAIN = 0, 1, 2
+_SOURCES = np.array([_NEW] * 9 + [_NEXT] * 4 + [_AGAIN] * 3, np.int64)
+
+_HOLE_LENGTHS = np.array([1, 1, 2, 3, 4, 6, 8, 12], np.int64)
+_SWAP_LENGTHS = np.array([1, 1, 1, 1, 1, 2, 2, 4], np.int64)
+
+# The shape of a run.
+(
+    _KIND,
+    _SOURCE,
+    _MID_BLOCK,
+    _SHORTER,
+    _LENGTH,
+    _STEPS,
+    _DOWNWARDS,
+    _FEW,
+    _OLD_FOLIO,
+    _PAGE,
+) = parts(7, 4, 1, 2, 9, 4, 1, 3, 10, 10)
+
+
+@rule
+def lay_out(arch, choices, state, scene):
+    """Fill the window with runs; folios and exclusivity are made as they are needed."""
+    facts = state.facts[0]
+    facts.nr_folios = 0
+    nr_ptes = np.int64(facts.nr_ptes)
+    # The block that the last run mapped: first folio, folios, page after the run.
+    row = np.int64(0)
+    nr_rows = np.int64(0)
+    next_page = np.int64(0)
+    at = np.int64(0)
+    while at < nr_ptes:
+        shape = draw(choices)
+        kind = RUNS[scene.contents, bits(shape, _KIND)]
+        room = nr_ptes - at
+        if kind > DEVICE_EXCLUSIVE_WRITE:
+            at += _write_without_folio(arch, choices, state, scene, at, room, shape, kind)
+            continue
+        source = _SOURCES[bits(shape, _SOURCE)]
+        page = next_page
+        if source == _AGAIN and facts.nr_folios > 0:
+            row = scaled(shape, _OLD_FOLIO, np.int64(facts.nr_folios))
+            nr_rows = np.int64(1)
+            page = scaled(shape, _PAGE, np.int64(state.folios[row].nr_pages))
+        # _NEXT goes on behind a hole or a change of bits inside the block.
+        if (
+            source == _NEW
+            or nr_rows == 0
+            or page >= nr_rows * np.int64(state.folios[row].nr_pages)
+            or not fits(kind, state.folios[row].folio_flags)
+        ):
+            row = np.int64(facts.nr_folios)
+            nr_rows = add_block(choices, state, scene, kind)
+            if nr_rows == 0:
+                at += _write_without_folio(arch, choices, state, scene, at, room, shape, HOLE)
+                continue
+            page = np.int64(0)
+            # Half of the runs on a new block begin in the middle of it.
+            if bits(shape, _MID_BLOCK):
+                page = scaled(shape, _PAGE, nr_rows * np.int64(state.folios[row].nr_pages))
+        rest = nr_rows * np.int64(state.folios[row].nr_pages) - page
+        length = rest
+        if bits(shape, _SHORTER) == 3:
+            length = 1 + scaled(shape, _LENGTH, rest)
+        step = np.int64(1)
+        if bits(shape, _STEPS) == 15:
+            # The same page again and again, or downwards.
+            if bits(shape, _DOWNWARDS):
+                length = 1 + (bits(shape, _FEW) >> 1)
+                step = np.int64(0)
+            else:
+                length = min(length, page + 1)
+                step = np.int64(-1)
+        if kind >= MIGRATION_READ:
+            length = min(length, _SWAP_LENGTHS[bits(shape, _FEW)])
+        length = min(length, room)
+        if kind >= MIGRATION_READ:
+            write_pointers(arch, choices, state, scene, at, length, row, page, step, kind)
+        else:
+            write_present(arch, choices, state, scene, at, length, row, page, step, kind)
+        next_page = page + length
+        at += length
+
+
+@rule
+def _write_without_folio(arch, choices, state, scene, at, room, shape, kind):
+    """Write a run that needs no folio; returns its length, at most `room`."""
+    few = bits(shape, _FEW)
+    if kind == HOLE:
+        length = min(room, _HOLE_LENGTHS[few])
+        write_hole(state, at, length)
+    elif kind >= SWAP:
+        length = min(room, _SWAP_LENGTHS[few])
+        write_swap(arch, choices, state, scene, at, length, kind)
+    else:
+        length = min(room, 1 + few)
+        write_bare(arch, choices, state, scene, at, length, shape, kind)
+    return length

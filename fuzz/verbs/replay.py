@@ -1,0 +1,124 @@
+"""`midfolio replay`: run cases again and compare with what they are recorded to do."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import exits
+from ..sources import Source, sources, use_interpreted
+from . import options
+
+if TYPE_CHECKING:
+    from harness.casefile import Expect
+    from harness.run import Judgement
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True)
+@click.option(
+    "--target",
+    help="What is judged. Without it, the targets that a file's expect lines name, else batched.",
+)
+@click.option(
+    "--kernel", type=click.Choice(options.KERNELS), help="Run the cases as this kernel does."
+)
+@options.batching
+@options.deny
+@options.as_json
+@options.quiet
+def command(
+    what: tuple[str, ...],
+    target: str | None,
+    kernel: str | None,
+    batching: str,
+    deny: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run each case of WHAT again: case files, directories, case numbers or case: lines.
+
+    A case agrees unless an `expect: diverge CLASS target=NAME` line says otherwise.
+    Exit code 0 if all did what is expected, 1 if one diverges unexpectedly, 3 if
+    an expected divergence is gone, 5 if there was no case.
+    """
+    use_interpreted()
+    from harness.relation import ANY, EXACT
+    from harness.run import judge_case
+    from harness.targets import check_kernel, load
+
+    from ..report import judgement_record, print_json
+
+    denied = options.denied_bits(deny)
+    legal = ANY if batching == "any" else EXACT
+    codes = []
+    records = []
+    for source in sources(what):
+        case = source.case if kernel is None else source.case.replace(kernel=kernel)
+        for name, expected in _plan(source, target):
+            check_kernel(name, case.kernel)
+            loaded = load(name, case.arch)
+            judgement = judge_case(case, loaded, legal)
+            again = judge_case(case, loaded, legal)
+            code, verdict = _verdict(judgement, expected, denied)
+            if (again.theirs, again.union) != (judgement.theirs, judgement.union):
+                code, verdict = exits.FLAKY, "two runs differ"
+            codes.append(code)
+            if as_json:
+                record = judgement_record(judgement, source.name)
+                records.append({**record, "verdict": verdict, "exit": code})
+            else:
+                _print(source, judgement, code, verdict, denied, quiet)
+    if as_json:
+        print_json(records)
+    if not codes:
+        click.echo("midfolio: replay: no case in " + ", ".join(what), err=True)
+        return exits.TOO_LITTLE
+    code = exits.worst(codes)
+    if not as_json:
+        expected_ones = sum(c == exits.OK for c in codes)
+        print(f"replay: {len(codes)} runs, {expected_ones} as expected; exit {code}")
+    return code
+
+
+def _plan(source: Source, target: str | None) -> "list[tuple[str, Expect | None]]":
+    """The targets to run a case on, each with what it is recorded to do there."""
+    if target is not None:
+        for expect in source.expect:
+            if expect.target in ("", target):
+                return [(target, expect)]
+        return [(target, None)]
+    if not source.expect:
+        return [("batched", None)]
+    return [(expect.target or "batched", expect) for expect in source.expect]
+
+
+def _verdict(judgement: "Judgement", expected: "Expect | None", denied: int) -> tuple[int, str]:
+    from harness import classes
+    from harness.differences import red
+
+    found = red(judgement, denied)
+    if expected is not None and expected.divergence:
+        if found & (1 << classes.NUMBER.get(expected.divergence, 63)):
+            return exits.OK, f"diverges as expected: {expected.divergence}"
+        if found:
+            return exits.DIVERGENCE, f"diverges, but not by {expected.divergence}"
+        return exits.STALE, f"expected {expected.divergence}, but it agrees"
+    if found:
+        return exits.DIVERGENCE, "diverges: " + ", ".join(classes.names(found))
+    explained = classes.names(judgement.union & int(classes.EXPLAINED_BITS))
+    return exits.OK, "agrees" + (f" ({', '.join(explained)})" if explained else "")
+
+
+def _print(
+    source: Source, judgement: "Judgement", code: int, verdict: str, denied: int, quiet: bool
+) -> None:
+    from harness.render import finding
+
+    from ..terminal import print_lines
+
+    if not quiet or code != exits.OK:
+        print(f"{source.name} on {judgement.target}: {verdict}")
+    if code in (exits.DIVERGENCE, exits.FLAKY):
+        print()
+        print_lines(finding(judgement, denied))
+        print()

@@ -1,0 +1,63 @@
+"""`midfolio show`: draw a case and what both sides make of it."""
+
+import click
+
+from .. import exits
+from ..sources import Source, sources, use_interpreted
+from . import options
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True)
+@options.target
+@click.option(
+    "--kernel", type=click.Choice(options.KERNELS), help="Run the case as this kernel does."
+)
+@options.as_json
+@options.quiet
+def command(
+    what: tuple[str, ...], target: str, kernel: str | None, as_json: bool, quiet: bool
+) -> int:
+    r"""Draw each case of WHAT: case files, directories, case numbers or case: lines.
+
+    \b
+    Letters of an entry: r readable (n PROT_NONE), w writable, a accessed,
+    d dirty, s soft-dirty, u userfaultfd; none, swap, mig:r|rx|w migration,
+    dev:r|w|x|xw device, m:wp|psn|grd markers, hwpsn hwpoison.
+    """
+    use_interpreted()
+    from harness.casefile import case_line, format_case
+    from harness.render import layout
+    from harness.run import judge_case
+    from harness.targets import check_kernel, load
+
+    from ..report import judgement_record, print_json
+    from ..terminal import print_lines
+
+    shown = 0
+    records = []
+    for source in sources(what):
+        case = source.case if kernel is None else source.case.replace(kernel=kernel)
+        check_kernel(target, case.kernel)
+        judgement = judge_case(case, load(target, case.arch))
+        shown += 1
+        if as_json:
+            records.append(judgement_record(judgement, source.name))
+            continue
+        if shown > 1:
+            print()
+        _print_heading(source)
+        print_lines(layout(judgement))
+        if not quiet:
+            print()
+            print(format_case(case), end="")
+            print(f"# {case_line(case)}")
+    if as_json:
+        print_json(records)
+    return exits.OK if shown else exits.TOO_LITTLE
+
+
+def _print_heading(source: Source) -> None:
+    print(source.name)
+    for comment in source.comments:
+        print(f"  # {comment}")

@@ -1,0 +1,112 @@
+"""`midfolio zoo`: let every known bug be found, and no equivalent one."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .. import exits
+from . import options
+
+if TYPE_CHECKING:
+    from harness.zoo import Mutant
+
+    from ..mutation import Fate
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[MUTANT]...")
+@click.option("--list", "listing", is_flag=True, help="Name the mutants, run nothing.")
+@click.option(
+    "--cases",
+    type=click.IntRange(min=1),
+    default=10_000,
+    show_default=True,
+    help="Random cases within which each must be found.",
+)
+@click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), default=1, show_default=True)
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
+@options.arch
+@options.kernel
+@options.as_json
+@options.quiet
+def command(
+    names: tuple[str, ...],
+    listing: bool,
+    cases: int,
+    seed: int,
+    jobs: int,
+    arch: str,
+    kernel: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Let each mutant (all, without names) be found from scratch and by its case in corpus/mutants.
+
+    A mutant is batched/ with a known bug planted in it. Equivalent ones change
+    nothing that a judge may see, and must not be killed. Exit code 6 if one
+    survives or an equivalent one is killed, 3 if a mutant's text is gone.
+    """
+    from harness import zoo
+
+    mutants = [zoo.find(name) for name in names] if names else list(zoo.all_mutants())
+    if listing:
+        return _list(mutants, as_json)
+    from ..terminal import Progress
+    from ..warmup import compile_parts
+
+    try:
+        for mutant in mutants:
+            zoo.mutated(mutant)
+    except zoo.StaleMutant as error:
+        click.echo(f"midfolio: {error}", err=True)
+        return exits.STALE
+    compile_parts()
+    from ..mutation import fates
+
+    progress = Progress(quiet=quiet or as_json)
+    done: list[Fate] = []
+    for fate in fates(mutants, arch, kernel, cases, seed, jobs):
+        done.append(fate)
+        progress.update(f"zoo: {len(done)} of {len(mutants)} mutants")
+    progress.clear()
+    return _report(done, as_json, quiet)
+
+
+def _list(mutants: "list[Mutant]", as_json: bool) -> int:
+    if as_json:
+        from ..report import print_json
+
+        print_json([{**m._asdict(), "equivalent": m.equivalent} for m in mutants])
+        return exits.OK
+    for mutant in mutants:
+        kind = mutant.shows or "equivalent"
+        print(f"{mutant.name:<34} {kind:<20} {mutant.why}")
+    return exits.OK
+
+
+def _report(done: "list[Fate]", as_json: bool, quiet: bool) -> int:
+    bad = [fate for fate in done if fate.problem]
+    code = exits.CANARY_MISSED if bad else exits.OK
+    if not done:
+        code = exits.TOO_LITTLE
+    if as_json:
+        from ..report import print_json
+
+        result: dict[str, Any] = {"mutants": [asdict(fate) for fate in done], "exit": code}
+        print_json(result)
+        return code
+    if not quiet:
+        print(f"{'mutant':<34} {'its case':<20} {'found after':>11}  by")
+        for fate in done:
+            after = "-" if fate.cases is None else f"{fate.cases:,}"
+            print(f"{fate.name:<34} {fate.by_case:<20} {after:>11}  {fate.by}")
+    for fate in bad:
+        print(f"{fate.name}: {fate.problem}")
+    killed = sum(1 for fate in done if fate.shows and not fate.problem)
+    spared = sum(1 for fate in done if not fate.shows and not fate.problem)
+    print(
+        f"zoo: {len(done)} mutants, {killed} killed, {spared} equivalent and not killed, "
+        f"{len(bad)} wrong; exit {code}"
+    )
+    return code
