@@ -147,6 +147,9 @@ def folio_can_map_prot_numa(state, call, folio):
     mm/mprotect.c, v6.17.
     """
     facts = state.facts[0]
+    # Without NUMA balancing it is a stub, as soon as there is such a function: v6.19.
+    if facts.numa_balancing == 0 and facts.pinned_in_any_vma != 0:
+        return False
     flags = folio_flags(state, folio)
     nid = record(state, folio).nid if folio.listed else np.int64(0)
     if flags & (FOLIO_ZONE_DEVICE | FOLIO_KSM) != NONE:
