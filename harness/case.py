@@ -18,9 +18,12 @@ ARCHES = tuple(LAYOUTS)
 MAX_WORD = (1 << 64) - 1
 MAX_NODES = 64
 MAX_FOLIO_PAGES = 4096
+# Far above any count of users or coprocessors, and inside a signed 64-bit field.
+MAX_COUNT = 1 << 32
 # PFN bits of an entry and entries of a page table, by page shift and architecture.
 PFN_BITS = {"x86_64": 40}
 ENTRIES_PER_TABLE = {"x86_64": 512}
+PAGE_SHIFTS = {"x86_64": (12,)}
 
 
 class CaseError(ValueError):
@@ -98,6 +101,16 @@ class Case:
             return f"unknown arch {self.arch!r}; known: {', '.join(ARCHES)}"
         if self.kernel not in VERSIONS:
             return f"unknown kernel {self.kernel!r}; known: {', '.join(VERSIONS)}"
+        config = self.config
+        if config.page_shift not in PAGE_SHIFTS[self.arch]:
+            known = " or ".join(str(shift) for shift in PAGE_SHIFTS[self.arch])
+            return f"page_shift of {self.arch} must be {known}, got {config.page_shift}"
+        for name in ("zero_pfn", "highest_memmap_pfn"):
+            pfn = getattr(config, name)
+            if not 0 <= pfn < 1 << PFN_BITS[self.arch]:
+                return f"{name} {pfn:#x} must fit in {PFN_BITS[self.arch]} bits"
+        if not 0 <= config.coprocessors <= MAX_COUNT:
+            return f"coprocessors {config.coprocessors} must be 0..{MAX_COUNT}"
         return None
 
     def _check_window(self) -> str | None:
@@ -176,8 +189,8 @@ class Case:
             return f"unknown VM_ flags {self.vma.flags & ~known_vm:#x}"
         if self.call.cp_flags & ~known_cp:
             return f"unknown MM_CP_ flags {self.call.cp_flags & ~known_cp:#x}"
-        if self.mm.users < 1:
-            return f"mm users must be at least 1, got {self.mm.users}"
+        if not 1 <= self.mm.users <= MAX_COUNT:
+            return f"mm users must be 1..{MAX_COUNT}, got {self.mm.users}"
         if not 0 <= self.mm.numa_node < MAX_NODES:
             return f"numa node {self.mm.numa_node} is outside 0..{MAX_NODES - 1}"
         if not 0 <= self.mm.numa_balancing_mode <= 3:

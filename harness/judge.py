@@ -6,6 +6,8 @@ function, so that what a campaign sees is what a replay shows.
 
 from typing import Any
 
+import numpy as np
+
 from mm.jit import entry, rule
 
 from . import classes
@@ -13,7 +15,7 @@ from .batches import ZERO
 from .invariants import judge_invariants
 from .relation import REFERENCE, judge_relation
 from .words.x86_64 import WORDS as WORDS_X86_64
-from .workspace import numba_workspace
+from .workspace import FOLIO_WORDS, numba_workspace
 
 INPUT_CHANGED = classes.bit("input-changed")
 
@@ -32,29 +34,20 @@ def inputs_changed(workspace):
     for i in range(facts.nr_ptes):
         if theirs.hardware[i] != ZERO and theirs.hardware[i] != case.hardware[i]:
             return True
-    pages = 0
+    difference = ZERO
+    pages = np.int64(0)
     for row in range(facts.nr_folios):
-        a, b = case.folios[row], theirs.folios[row]
-        if (
-            a.pfn != b.pfn
-            or a.nr_pages != b.nr_pages
-            or a.folio_flags != b.folio_flags
-            or a.nid != b.nid
-            or a.first_page != b.first_page
-        ):
-            return True
-        pages += a.nr_pages
-    difference = 0
-    for page in range(pages):
-        difference |= case.exclusive[page] ^ theirs.exclusive[page]
-    return difference != 0
+        pages += case.folios[row].nr_pages
+    for i in range(facts.nr_folios * FOLIO_WORDS):
+        difference = difference | (workspace.case_folios[i] ^ workspace.their_folios[i])
+    for i in range((pages + 7) >> 3):
+        difference = difference | (workspace.case_exclusive[i] ^ workspace.their_exclusive[i])
+    return difference != ZERO
 
 
 @rule
-def judge(words, rules, workspace, our_pages, their_pages, sane, batching):
-    """Fill `found` and `found_case` with everything that any judge finds; returns their union."""
-    judge_relation(words, rules, workspace, our_pages, their_pages, batching)
-    judge_invariants(words, workspace, sane)
+def union_of(workspace):
+    """All classes that were found, once the inputs have been compared too."""
     if inputs_changed(workspace):
         workspace.found_case[0] = workspace.found_case[0] | INPUT_CHANGED
     union = workspace.found_case[0]
@@ -73,10 +66,13 @@ def numba_judge() -> Any:
 RULES_X86_64 = REFERENCE["x86_64"][1]
 
 
+# One layer of calls only: each would be optimized once more with all that it inlines.
 @entry(numba_judge)
 def judge_x86_64(workspace, our_pages, their_pages, sane, batching):
-    """`judge` for x86_64."""
-    return judge(WORDS_X86_64, RULES_X86_64, workspace, our_pages, their_pages, sane, batching)
+    """Fill `found` and `found_case` with everything that any judge finds; returns their union."""
+    judge_relation(WORDS_X86_64, RULES_X86_64, workspace, our_pages, their_pages, batching)
+    judge_invariants(WORDS_X86_64, workspace, sane)
+    return union_of(workspace)
 
 
 JUDGE = {"x86_64": judge_x86_64}

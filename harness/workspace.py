@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mm.jit import entry
-from mm.state import MAX_PTES, NR_COUNTS, State, empty_state
+from mm.state import FOLIO, MAX_PTES, NR_COUNTS, State, empty_state
+
+FOLIO_WORDS = FOLIO.itemsize // 8
 
 
 class Workspace(NamedTuple):
@@ -15,7 +17,8 @@ class Workspace(NamedTuple):
     `ours`       State of the reference's run; shares the read-only inputs of `case`
     `theirs`     State of the target's run; has copies of all inputs, so that a
                  target which writes to one is seen
-    `case_facts`, `their_facts`  uint64[], the two FACTS records seen as plain words
+    `case_facts`, `their_facts`, `case_folios`, ...  uint64[], the inputs of both seen as
+                 plain words, so that comparing them costs next to nothing
     `found`      uint64[entries], class bits of each entry
     `found_case` uint64[1], class bits of the case as a whole
     `needed`     uint8[entries], 1 = the reference flushes the page of the entry
@@ -31,6 +34,10 @@ class Workspace(NamedTuple):
     theirs: State
     case_facts: Any
     their_facts: Any
+    case_folios: Any
+    their_folios: Any
+    case_exclusive: Any
+    their_exclusive: Any
     found: Any
     found_case: Any
     needed: Any
@@ -39,6 +46,11 @@ class Workspace(NamedTuple):
     first: Any
     merged: Any
     result: Any
+
+
+def _as_words(array: Any) -> Any:
+    """The memory of `array`, whose size is a multiple of 8 bytes, as uint64."""
+    return np.asarray(array).view(np.uint64)
 
 
 def workspace_for(case: State) -> Workspace:
@@ -51,8 +63,12 @@ def workspace_for(case: State) -> Workspace:
         case=case,
         ours=ours,
         theirs=theirs,
-        case_facts=np.asarray(case.facts).view(np.uint64),
-        their_facts=np.asarray(theirs.facts).view(np.uint64),
+        case_facts=_as_words(case.facts),
+        their_facts=_as_words(theirs.facts),
+        case_folios=_as_words(case.folios),
+        their_folios=_as_words(theirs.folios),
+        case_exclusive=_as_words(case.exclusive),
+        their_exclusive=_as_words(theirs.exclusive),
         found=np.zeros(nr_ptes, np.uint64),
         found_case=np.zeros(1, np.uint64),
         needed=np.zeros(nr_ptes, np.uint8),
@@ -91,12 +107,13 @@ def set_up(workspace):
         theirs.ptes[i] = case.ptes[i]
         ours.hardware[i] = case.hardware[i]
         theirs.hardware[i] = case.hardware[i]
-    pages = 0
+    pages = np.int64(0)
     for row in range(facts.nr_folios):
-        theirs.folios[row] = case.folios[row]
         pages += case.folios[row].nr_pages
-    for page in range(pages):
-        theirs.exclusive[page] = case.exclusive[page]
+    for i in range(facts.nr_folios * FOLIO_WORDS):
+        workspace.their_folios[i] = workspace.case_folios[i]
+    for i in range((pages + 7) >> 3):
+        workspace.their_exclusive[i] = workspace.case_exclusive[i]
     for i in range(NR_COUNTS):
         ours.counts[i] = 0
         theirs.counts[i] = 0

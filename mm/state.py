@@ -138,7 +138,8 @@ def empty_state(nr_ptes: int = MAX_PTES, nr_folios: int = MAX_PTES, nr_pages: in
         ptes=np.zeros(nr_ptes, np.uint64),
         hardware=np.zeros(nr_ptes, np.uint64),
         folios=np.zeros(max(nr_folios, 1), FOLIO).view(np.recarray),
-        exclusive=np.zeros(max(nr_pages, 1), np.uint8),
+        # In whole words, so that they can be copied and compared eight at a time.
+        exclusive=np.zeros((max(nr_pages, 1) + 7) & ~7, np.uint8),
         flushes=np.zeros((MAX_FLUSHES, 3), np.uint64),
         stamps=np.zeros(MAX_PTES, np.uint64),
         counts=np.zeros(NR_COUNTS, np.int64),
