@@ -26,7 +26,7 @@ check: setup
 	$(PYTHON) -m mypy --no-error-summary && echo "types: ok"
 
 fuzz: setup
-	$(MIDFOLIO) fuzz
+	$(MIDFOLIO) fuzz --show-canary
 
 clean:
 	rm -rf .venv .midfolio/cache .midfolio/setup.log build *.egg-info

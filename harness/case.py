@@ -166,6 +166,8 @@ class Case:
                 return (
                     f"folio pfn {folio.pfn:#x} is out of range; its last page must be <= {limit:#x}"
                 )
+            if folio.pfn == 0 and pages > 1:
+                return f"folio of {pages} pages at pfn 0x0: page frame 0 is in no large folio"
             if folio.pfn % pages:
                 return (
                     f"folio of {pages} pages needs a pfn that is a multiple of {pages:#x}, "

@@ -56,7 +56,8 @@ def judge_present(words, state, old, new, covered, sane):
         found = found | D
     if words.accessed(old) and not words.accessed(new):
         found = found | D
-    if words.soft_dirty(old) and not words.soft_dirty(new):
+    tracked = state.facts[0].soft_dirty != 0
+    if tracked and words.soft_dirty(old) and not words.soft_dirty(new):
         found = found | S
     if sane and not words.present(new):
         found = found | F
@@ -84,7 +85,9 @@ def judge_swap(words, state, old, new, sane):
         return ZERO
     found = ZERO
     downgraded = kind == facts.swp_device_write and words.swap_type(new) == facts.swp_device_read
-    if words.swap_soft_dirty(old) and not words.swap_soft_dirty(new) and not downgraded:
+    tracked = facts.soft_dirty != 0
+    lost = words.swap_soft_dirty(old) and not words.swap_soft_dirty(new)
+    if tracked and lost and not downgraded:
         found = found | S
     if words.swap_offset(old) != words.swap_offset(new):
         found = found | F

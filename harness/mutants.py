@@ -48,7 +48,7 @@ MUTANTS: tuple[Mutant, ...] = (
         replace="",
         why="a batch runs on into the folio behind, if its entries look alike",
         origin="f8d937761d65, fixed by 7b08b74f3d99 (v6.15-rc), in folio_pte_batch()",
-        shows="dirty-gained",
+        shows="accessed-gained",
     ),
     Mutant(
         name="clip-by-folio-size",
@@ -208,7 +208,7 @@ MUTANTS: tuple[Mutant, ...] = (
         find="    if arch.pte_needs_flush(old_at, new_at):\n",
         replace="    if True:\n",
         why="flushes every batch, whether the TLB must know or not",
-        origin="as before 4a18419f71cd (v5.19)",
+        origin="class: pte_needs_flush() not asked, as it was before v5.19",
         shows="flush-unneeded",
     ),
     Mutant(
@@ -248,9 +248,20 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="stale-nr",
         file="walk.py",
-        find="    while index < end:\n        nr = ONE_ENTRY\n",
-        replace="    nr = ONE_ENTRY\n    while index < end:\n",
-        why="the length of a batch is used for a single entry behind it, too",
+        find=(
+            "    while index < end:\n"
+            "        nr = ONE_ENTRY\n"
+            "        pte = arch.ptep_get(state, index)\n"
+            "        if arch.pte_present(pte):\n"
+        ),
+        replace=(
+            "    nr = ONE_ENTRY\n"
+            "    while index < end:\n"
+            "        pte = arch.ptep_get(state, index)\n"
+            "        if arch.pte_present(pte):\n"
+            "            nr = ONE_ENTRY\n"
+        ),
+        why="the length of a batch is used for a none or swap entry behind it, too",
         origin="354dffd29575, fixed by 3f8968e9cbf9, in mm/rmap.c",
         shows="pages-wrong",
     ),
@@ -284,17 +295,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="stamp-before-decision",
         file="folios.py",
-        find=(
-            "    if mode & NUMA_BALANCING_NORMAL == NONE and facts.toptier_nodes >> np.uint64(nid) & ONE != NONE:\n"
-            "        return False\n"
-            "    if facts.numa_balancing != 0 and flags & FOLIO_ACCESS_TIME != NONE:\n"
-            "        side_effects.access_time(state, folio.start)\n"
-        ),
+        find="    if flags & (FOLIO_ZONE_DEVICE | FOLIO_KSM) != NONE:\n",
         replace=(
             "    if facts.numa_balancing != 0 and flags & FOLIO_ACCESS_TIME != NONE:\n"
             "        side_effects.access_time(state, folio.start)\n"
-            "    if mode & NUMA_BALANCING_NORMAL == NONE and facts.toptier_nodes >> np.uint64(nid) & ONE != NONE:\n"
-            "        return False\n"
+            "    if flags & (FOLIO_ZONE_DEVICE | FOLIO_KSM) != NONE:\n"
         ),
         why="stamps the access time of folios that the NUMA scan then skips",
         origin="class: order of folio_can_map_prot_numa()",
@@ -394,7 +399,7 @@ MUTANTS: tuple[Mutant, ...] = (
         find="    if not vma_has(call, VM_SOFTDIRTY) and not arch.pte_soft_dirty(masks, pte):\n",
         replace="    if vma_has(call, VM_SOFTDIRTY) and not arch.pte_soft_dirty(masks, pte):\n",
         why="takes VM_SOFTDIRTY for tracking, which it says is off",
-        origin="64fe24a3e05e, fixed by 76aefad628aa (v6.0)",
+        origin="64fe24a3e05e, fixed by 76aefad628aa (2022)",
         shows="write-gained",
     ),
     Mutant(
@@ -422,7 +427,7 @@ MUTANTS: tuple[Mutant, ...] = (
         find="    if marker & MARKER_POISONED != NONE:\n        return 0\n",
         replace="",
         why="a uffd-wp resolve makes a poisoned entry none",
-        origin="fixed by 7e3ce3f8d2d2 (v6.2)",
+        origin="fixed by 7e3ce3f8d2d2 (2023)",
         shows="swap-changed",
     ),
     Mutant(
@@ -440,7 +445,7 @@ MUTANTS: tuple[Mutant, ...] = (
         find="        read = facts.swp_migration_read_exclusive if anon else facts.swp_migration_read\n",
         replace="        read = facts.swp_migration_read\n",
         why="a writable migration entry of an anon page forgets that the page is exclusive",
-        origin="class: drafts of 6c287605fd56 (v5.19)",
+        origin="class: plain read entries, as before there were exclusive ones",
         shows="swap-changed",
     ),
     Mutant(
@@ -462,7 +467,7 @@ MUTANTS: tuple[Mutant, ...] = (
         find="        new = arch.swp_entry(read, offset)\n",
         replace="        new = arch.swp_entry(read, arch.swp_offset_pfn(old))\n",
         why="a migration entry made read-only forgets accessed and dirty of its page",
-        origin="class: as fd35ca3d12cc (v6.0), in mm/migrate_device.c",
+        origin="class: dirty lost on migration, as fixed by fd35ca3d12cc (2022)",
         shows="swap-changed",
     ),
     Mutant(

@@ -23,6 +23,8 @@ _RWP = int(flags.MM_CP_UFFD_RWP)
 _RWP_RESOLVE = int(flags.MM_CP_UFFD_RWP_RESOLVE)
 _CALLS = {0, _TRY, _NUMA, _WP, _WP_RESOLVE, _WP_RESOLVE | _TRY}
 _RWP_CALLS = {_RWP, _RWP_RESOLVE, _RWP_RESOLVE | _TRY}
+_UFFD = int(flags.VM_UFFD_WP | flags.VM_UFFD_RWP)
+_UFFD_CALLS = _WP | _WP_RESOLVE | _RWP | _RWP_RESOLVE
 _HIDDEN = int(flags.VM_PFNMAP | flags.VM_MIXEDMAP)
 _MARKERS = {PTE_MARKER_UFFD_WP, PTE_MARKER_POISONED, PTE_MARKER_GUARD}
 
@@ -65,13 +67,22 @@ def _call_rules(case: Case) -> Iterator[str]:
         yield "anon-vma-is-private"
     if vm & int(flags.VM_UFFD_RWP) and not version.uffd_rwp:
         yield "uffd-rwp-exists"
+    if not case.config.uffd_wp and (vm & _UFFD or cp & _UFFD_CALLS):
+        yield "uffd-is-configured"
 
 
 def _vma_protections(case: Case) -> set[int]:
     """What vm_page_prot can be: protection_map[], without SHARED if writes are to be noticed."""
     layout, index = LAYOUTS[case.arch], case.vma.flags & 0xF
-    shared = int(flags.VM_SHARED)
-    return {int(layout.protection_map[index]), int(layout.protection_map[index & ~shared])}
+    noticed = int(layout.protection_map[index & ~int(flags.VM_SHARED)])
+    # vma_wants_writenotify(): these always ask for it, a file system may.
+    if case.vma.flags & int(flags.VM_UFFD_WP) or _tracks_soft_dirty(case):
+        return {noticed}
+    return {noticed, int(layout.protection_map[index])}
+
+
+def _tracks_soft_dirty(case: Case) -> bool:
+    return case.config.soft_dirty and not case.vma.flags & int(flags.VM_SOFTDIRTY)
 
 
 def _folio_of(case: Case, pfn: int) -> Folio | None:
@@ -88,7 +99,7 @@ def _x86_64_rules(case: Case, types: SwapTypes, word: int, hardware: int) -> Ite
     if word & int(x86.PAGE_PRESENT | x86.PAGE_GLOBAL):
         yield from _x86_64_present_rules(case, word, hardware)
     elif word & ~int(x86.PAGE_ACCESSED | x86.PAGE_DIRTY):
-        yield from _x86_64_swap_rules(types, word)
+        yield from _x86_64_swap_rules(case, types, word)
     elif word:
         yield "none-is-zero"
     if hardware and not word & int(x86.PAGE_PRESENT):
@@ -115,6 +126,25 @@ def _x86_64_present_rules(case: Case, word: int, hardware: int) -> Iterator[str]
         yield "devmap-is-not-modelled"
     if hardware & int(x86.PAGE_DIRTY) and not write:
         yield "hardware-dirties-writable-entries"
+    yield from _x86_64_vma_rules(case, word)
+    yield from _x86_64_page_rules(case, word)
+
+
+def _x86_64_vma_rules(case: Case, word: int) -> Iterator[str]:
+    """What a present entry may not be in its VMA."""
+    if word & int(x86.PAGE_UFFD) and not case.vma.flags & _UFFD:
+        yield "uffd-means-registered"
+    if word & int(x86.PAGE_SOFT_DIRTY) and not case.config.soft_dirty:
+        yield "soft-dirty-is-configured"
+    # A call of mprotect() finds the VMA's flags changed already, no other changes them.
+    mprotect = case.call.cp_flags in (0, _TRY)
+    if word & int(x86.PAGE_RW) and not mprotect and not case.vma.flags & int(flags.VM_WRITE):
+        yield "writable-means-vm-write"
+
+
+def _x86_64_page_rules(case: Case, word: int) -> Iterator[str]:
+    """What the page behind a present entry must be."""
+    valid, write = word & int(x86.PAGE_PRESENT), word & int(x86.PAGE_RW)
     mask = int(x86.PTE_PFN_MASK)
     pfn = ((word if valid else ~word) & mask) >> 12
     folio = _folio_of(case, pfn)
@@ -130,13 +160,17 @@ def _x86_64_present_rules(case: Case, word: int, hardware: int) -> Iterator[str]
             yield "private-writable-means-exclusive"
 
 
-def _x86_64_swap_rules(types: SwapTypes, word: int) -> Iterator[str]:
+def _x86_64_swap_rules(case: Case, types: SwapTypes, word: int) -> Iterator[str]:
     kind = word >> 59
     offset = (~word >> 9) & ((1 << 50) - 1)
     low = int(x86.SWP_SOFT_DIRTY | x86.SWP_UFFD | x86.SWP_EXCLUSIVE)
     if word & 0x1FF & ~low:
         yield "swap-entry-has-no-other-bit"
     known = set(types) - {-1}
+    if word & int(x86.SWP_UFFD) and kind < min(known) and not case.vma.flags & _UFFD:
+        yield "uffd-means-registered"
+    if word & int(x86.SWP_SOFT_DIRTY) and not case.config.soft_dirty:
+        yield "soft-dirty-is-configured"
     # 34 bits of PFN; migration entries keep young and dirty in the two above.
     if types.migration_read <= kind <= types.device_read and offset >> 36:
         yield "swap-pfn-fits"

@@ -16,6 +16,7 @@ in a directory named by a hash over every source that can reach compiled code.
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable
@@ -44,12 +45,25 @@ def sources_hash() -> str:
     return digest.hexdigest()[:16]
 
 
+# Directories of compiled code that are kept: the modes of a few states of the sources.
+KEPT_CACHES = 8
+
+
+def _forget_old(base: Path) -> None:
+    """Remove all but the newest KEPT_CACHES directories: each change of a source leaves one."""
+    by_age = sorted(base.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in by_age[KEPT_CACHES:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def cache_directory() -> Path:
     """The directory for compiled code of exactly these sources, created if absent."""
     base = Path(os.environ.get("MIDFOLIO_CACHE", ROOT / ".midfolio" / "cache"))
     directory = base / sources_hash()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        if not directory.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            _forget_old(base)
     except OSError:
         # A checkout that cannot be written to still runs: it compiles anew.
         directory = Path(tempfile.mkdtemp(prefix="midfolio-cache-"))
@@ -66,7 +80,8 @@ if COMPILED:
     # everything that is inlined: compiling both sides and the judges took 73 s
     # of CPU time with them and 30 s without. So only an `entry` can be called
     # from Python; single rules are called in interpreted mode.
-    _INNER: Any = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    _BARE: Any = {"_nrt": False}
+    _INNER: Any = {**_BARE, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
     def jit(function: Callable[..., Any]) -> Callable[..., Any]:
         """`function`, compiled at its first call from compiled code."""
@@ -85,7 +100,7 @@ if COMPILED:
         `signature` is a function of no arguments that returns a numba
         signature, so that interpreted runs need not import numba for it.
         """
-        return numba.njit(signature(), cache=True)
+        return numba.njit(signature(), cache=True, **_BARE)
 
 else:
 

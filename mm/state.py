@@ -138,8 +138,9 @@ def empty_state(nr_ptes: int = MAX_PTES, nr_folios: int = MAX_PTES, nr_pages: in
         ptes=np.zeros(nr_ptes, np.uint64),
         hardware=np.zeros(nr_ptes, np.uint64),
         folios=np.zeros(max(nr_folios, 1), FOLIO).view(np.recarray),
-        # In whole words, so that they can be copied and compared eight at a time.
-        exclusive=np.zeros((max(nr_pages, 1) + 7) & ~7, np.uint8),
+        # In whole words, so that they can be copied and compared eight at a time; and
+        # a wrong side that reads behind a folio reads zeros, the same in each run.
+        exclusive=np.zeros((nr_pages + 7 & ~7) + MAX_PTES, np.uint8),
         flushes=np.zeros((MAX_FLUSHES, 3), np.uint64),
         stamps=np.zeros(MAX_PTES, np.uint64),
         counts=np.zeros(NR_COUNTS, np.int64),

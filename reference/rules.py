@@ -48,8 +48,6 @@ def clears_uffd(facts):
 @rule
 def uses_uffd_wp_markers(facts):
     """Whether write protection of an empty entry needs a marker: userfaultfd_wp_use_markers()."""
-    if facts.uffd_wp == 0:
-        return False
     if not has_vm_flag(facts, flags.VM_UFFD_WP):
         return False
     return facts.vma_anon == 0 or facts.uffd_wp_unpopulated != 0

@@ -1,0 +1,61 @@
+"""Random cases as the tests of the generator look at them, in either mode."""
+
+import hashlib
+
+import numpy as np
+
+from fuzz.choices import FIRST, empty_choices
+from fuzz.generator import NR_FOLIOS, NR_PAGES
+from fuzz.x86_64 import generate_case
+from mm.state import State, empty_state, set_kernel
+from mm.version import DEFAULT_VERSION, VERSIONS, Config
+
+# What the generator writes of FACTS; the rest is set_kernel()'s.
+DRAWN = (
+    *("vma_flags", "newprot", "cp_flags", "table_addr", "start", "end", "nr_ptes", "nr_folios"),
+    *("vma_anon", "uffd_wp_unpopulated", "mm_users", "numa_node", "numa_balancing_mode"),
+    "toptier_nodes",
+)
+FOLIO_FIELDS = ("pfn", "nr_pages", "folio_flags", "nid", "first_page")
+
+
+def fresh_state(kernel: str = DEFAULT_VERSION, config: Config | None = None) -> State:
+    """An empty state with room for any case."""
+    state = empty_state(nr_folios=NR_FOLIOS, nr_pages=NR_PAGES)
+    set_kernel(state.facts[0], VERSIONS[kernel], config or Config())
+    return state
+
+
+def inputs(state: State) -> bytes:
+    """Every input of the case that stands in `state`, and nothing else."""
+    facts = state.facts[0]
+    nr_ptes, nr_folios = int(facts.nr_ptes), int(facts.nr_folios)
+    folios = state.folios[:nr_folios]
+    words = [int(facts[name]) for name in DRAWN]
+    words += [int(folio[name]) for folio in folios for name in FOLIO_FIELDS]
+    pages = int(folios["nr_pages"].sum())
+    return b"".join(
+        (
+            np.array(words, np.uint64).tobytes(),
+            state.ptes[:nr_ptes].tobytes(),
+            state.hardware[:nr_ptes].tobytes(),
+            state.exclusive[:pages].tobytes(),
+        )
+    )
+
+
+def generate_into(state: State, seed: int, index: int) -> int:
+    """Fill `state` with a random case; 1 if it was made wild."""
+    choices = empty_choices()
+    assert len(choices) == FIRST
+    with np.errstate(over="ignore"):
+        return int(generate_case(choices, state, np.uint64(seed), np.uint64(index)))
+
+
+def stream_hash(cases: int) -> str:
+    """A hash over the first `cases` cases of seed 1."""
+    digest, state = hashlib.sha256(), fresh_state()
+    for index in range(cases):
+        wild = generate_into(state, 1, index)
+        digest.update(bytes([wild]) + inputs(state))
+    return digest.hexdigest()

@@ -1,0 +1,38 @@
+"""The corpus: every file is canonical and does what it is recorded to do."""
+
+from pathlib import Path
+
+import pytest
+
+from fuzz.sources import case_files
+from harness import classes
+from harness.casefile import format_case, read_case
+from harness.differences import primary, red
+from harness.run import judge_case
+from harness.sane import is_sane
+from harness.targets import load
+
+CORPUS = Path(__file__).resolve().parent.parent / "corpus"
+FILES = case_files(CORPUS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORPUS)))
+def test_case_does_what_it_is_recorded_to_do(path: Path) -> None:
+    parsed = read_case(path)
+    text = format_case(parsed.case, comments=parsed.comments, expect=parsed.expect)
+    assert text == path.read_text()
+    assert is_sane(parsed.case) != path.name.startswith("wild-")
+    assert parsed.expect
+    for expect in parsed.expect:
+        found = red(judge_case(parsed.case, load(expect.target or "batched", parsed.case.arch)))
+        assert (primary(found) if found else "") == expect.divergence, classes.names(found)
+
+
+def test_the_corpus_is_all_there() -> None:
+    assert len([p for p in FILES if p.parent.name == "seeds"]) >= 25
+    assert len([p for p in FILES if p.parent.name == "mutants"]) >= 47
+    assert len([p for p in FILES if p.parent.name == "regressions"]) >= 10
+
+
+def test_the_golden_copies_stay_small() -> None:
+    assert sum(p.stat().st_size for p in (CORPUS / "vectors").rglob("*")) < 6 << 20

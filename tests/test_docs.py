@@ -1,0 +1,255 @@
+"""README and docs name what exists, and what exists is named: verbs, options, classes, files, codes.
+
+And what `docs/fidelity.md` calls proven is: with the switch set the other way, the
+vector that it names comes out wrong.
+"""
+
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from fuzz import exits
+from fuzz.cli import VERBS
+from harness import classes, sane
+from harness.case import LAYOUTS
+from harness.renumber import number_back, renumber
+from harness.run import run
+from harness.targets import load
+from harness.vectors import Vector, read
+from harness.zoo import all_mutants
+from mm import version
+from mm.jit import ROOT
+
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/design.md",
+    "docs/fidelity.md",
+    "docs/relation.md",
+)
+TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
+RELATION = TEXTS["docs/relation.md"]
+FIDELITY = TEXTS["docs/fidelity.md"]
+README = TEXTS["README.md"]
+VECTORS = ROOT / "corpus" / "vectors" / "x86_64"
+
+
+def code(text: str) -> Iterator[str]:
+    """Everything that is set as code: spans, indented lines, named screens."""
+    yield from re.findall(r"<!-- (midfolio .+?) -->", text)
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    yield from (line.strip() for line in re.findall(r"^    .+$", text, re.MULTILINE))
+    yield from re.findall(r"`([^`\n]+)`", text)
+
+
+def options_of(verb: str) -> set[str]:
+    command = importlib.import_module(f"fuzz.verbs.{verb}").command
+    named = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
+    return named | {"--help"}
+
+
+ALL_OPTIONS = set().union(*(options_of(verb) for verb in VERBS)) | {"--version"}
+
+
+def unknown_words(text: str) -> list[str]:
+    """Commands in `text` with a verb or an option that does not exist."""
+    found = []
+    for piece in code(text):
+        words = piece.split()
+        known = ALL_OPTIONS
+        if words[0] == "midfolio" and len(words) > 1 and not words[1].startswith("-"):
+            if words[1] not in (*VERBS, "VERB"):
+                found.append(piece)
+            elif words[1] in VERBS:
+                known = options_of(words[1])
+        elif words[0] != "midfolio" and not words[0].startswith("--"):
+            continue
+        if any(word.startswith("--") and word.split("=")[0] not in known for word in words):
+            found.append(piece)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_exist(page: str) -> None:
+    assert unknown_words(TEXTS[page]) == []
+
+
+def test_a_wrong_command_is_seen() -> None:
+    text = (
+        "`midfolio shake x`\n`midfolio show --seed 1`\n`--nothing`\n\n    midfolio zoo --deny x\n"
+    )
+    assert len(unknown_words(text)) == 4
+    assert unknown_words("`midfolio fuzz --cases 1`, `--deny CLASS`, `grep --include=x`") == []
+
+
+def test_readme_has_every_verb() -> None:
+    pieces = [piece.split()[:2] for piece in code(README)]
+    assert [verb for verb in VERBS if ["midfolio", verb] not in pieces] == []
+
+
+def test_readme_has_every_exit_code() -> None:
+    table = README[README.index("## Exit codes") : README.index("## Speed")]
+    named = [int(number) for number in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)]
+    assert sorted(named) == sorted({*exits.PRECEDENCE, exits.INTERRUPTED_TWICE})
+    order = ", ".join(str(exit_code) for exit_code in exits.PRECEDENCE if exit_code)
+    assert f"the first of {order} wins" in table
+
+
+def test_readme_explains_every_row_and_verdict() -> None:
+    source = (ROOT / "harness" / "render.py").read_text()
+    chapter = README[README.index("## Reading") : README.index("## How it works")]
+    for word in ("pte", "page", "exclusive", "before", "reference", "merged", "target"):
+        assert f'"{word}"' in source
+        assert f"| `{word}` |" in chapter
+    verdicts = set(re.findall(r'"([A-Z]{5,})"', source)) - {"PFNMAP", "MIXEDMAP"}
+    assert verdicts == set(re.findall(r"\| `([A-Z]+)` \|", chapter))
+
+
+def test_readme_explains_every_cell() -> None:
+    source = (ROOT / "harness" / "render.py").read_text()
+    chapter = README[README.index("## Reading") : README.index("## How it works")]
+    body = source[source.index("def _x86_64_cell") : source.index("_CELLS = ")]
+    cells = set(re.findall(r'"((?:m|mig|dev):\S+|hwpsn|none|swap)"', body))
+    assert len(cells) > 10
+    assert [cell for cell in sorted(cells) if f"`{cell}`" not in chapter] == []
+
+
+def tabled(text: str, heading: str) -> set[str]:
+    """The names in the first column of the tables below `heading`, up to the next one of its rank."""
+    rank = heading.split()[0]
+    below = text[text.index(f"\n{heading}\n") + len(heading) + 2 :]
+    below = re.split(rf"^#{{1,{len(rank)}}} ", below, flags=re.MULTILINE)[0]
+    rows = re.findall(r"^\| (`.+?) \|", below, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [("### Explained", classes.EXPLAINED), ("### Divergences", classes.DIVERGENCE)],
+)
+def test_relation_has_every_class_and_no_other(heading: str, kind: str) -> None:
+    assert tabled(RELATION, heading) == {c.name for c in classes.CLASSES if c.kind == kind}
+
+
+def test_relation_has_every_invariant_and_no_other() -> None:
+    letters = {c.name for c in classes.CLASSES if c.kind == classes.INVARIANT}
+    assert set(re.findall(r"`(invariant-.)`", RELATION)) == letters
+    rows = set(re.findall(r"^\| ([A-Z]) \|", RELATION, re.MULTILINE))
+    assert {f"invariant-{row}" for row in rows} == letters
+
+
+def test_relation_has_every_rule_of_a_sane_case_and_no_other() -> None:
+    source = Path(sane.__file__).read_text()
+    rules = set(re.findall(r'yield f?"([a-z-]+)(?:"|, pte)', source))
+    # Three names are made in one place.
+    assert 'f"{right.lower()}-needs-{may.lower()}"' in source
+    rules |= {f"{right}-needs-may{right}" for right in ("read", "write", "exec")}
+    assert tabled(RELATION, "## Sane and wild") == rules
+
+
+def test_every_class_and_mutant_that_is_named_exists() -> None:
+    mutants = {mutant.name for mutant in all_mutants()}
+    for page, text in TEXTS.items():
+        for name in re.findall(r"--deny ([a-z-]+)", text):
+            assert name in classes.NUMBER, page
+        for name in re.findall(r"zoo:([a-z-]+)", text):
+            assert name in mutants, page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_are_named_exist(page: str) -> None:
+    text = TEXTS[page]
+    here = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert (here / target).exists(), target
+    folders = "mm|reference|batched|harness|fuzz|corpus|tests|docs"
+    for span in re.findall(rf"`((?:{folders})/[\w/.-]*)`", text):
+        assert "NAME" in span or "ARCH" in span or (ROOT / span).exists(), span
+    for span in re.findall(
+        rf"midfolio (?:replay|show) (?:--quiet )?((?:{folders})/[\w/.-]+)", text
+    ):
+        assert (ROOT / span).exists(), span
+
+
+def test_every_recipe_table_is_there() -> None:
+    """Each table that CONTRIBUTING tells an architecture to fill is where it says."""
+    recipe = TEXTS["CONTRIBUTING.md"].split("## An architecture")[1]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|$", recipe, re.MULTILINE)
+    seen = 0
+    for files, what in rows:
+        paths = [ROOT / f for f in re.findall(r"`([\w/]+\.py)`", files) if "ARCH" not in f]
+        names = re.findall(r"`(_?[A-Z][A-Z_]+)`", what)
+        texts = "".join(path.read_text() for path in paths)
+        for name in names if paths else []:
+            assert re.search(rf"^{name}\b", texts, re.MULTILINE), (files, name)
+            seen += 1
+    assert seen >= 12
+
+
+def test_fidelity_has_every_switch() -> None:
+    named = tabled(FIDELITY, "## Version switches")
+    switches = {n for n, t in version.Version.__annotations__.items() if t in (bool, "bool")}
+    assert named == switches
+    assert set(version.Config._fields) == tabled(FIDELITY, "## Configuration")
+
+
+def test_fidelity_counts_the_vectors() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| ([\d,]+) \|", FIDELITY, re.MULTILINE)
+    counts = {name: int(count.replace(",", "")) for name, count in rows}
+    assert counts == {
+        path.name.split(".")[0]: sum(1 for _ in read(path)) for path in VECTORS.glob("*.xz")
+    }
+    assert f"all {sum(counts.values()):,} cases" in FIDELITY
+
+
+PROVEN = [
+    (switch, kernel, *cell.removeprefix("proven: ").split()[:2], "(wild)" in cell)
+    for switch, old, new in re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|", FIDELITY, re.MULTILINE
+    )
+    for kernel, cell in (("6.12", old), ("7.3", new))
+    if cell.startswith("proven: ")
+]
+
+
+def outcome_is_golden(vector: Vector, kernel: str) -> bool:
+    """Whether the side that models `kernel` leaves the entries and reports of `vector` behind."""
+    layout = LAYOUTS["x86_64"]
+    if kernel == "7.3":
+        expect = vector.expect["expect_7_3"]
+        outcome = run(vector.case, load("batched", "x86_64").function)
+        ptes = outcome.ptes
+    else:
+        expect = vector.expect["expect_6_12"]
+        case, entries = renumber(vector.case, layout, "6.12")
+        outcome = run(case, load("reference", "x86_64").function)
+        ptes = number_back(outcome.ptes, entries, layout, "6.12", "7.3")
+    words = tuple(int(word, 16) for word in expect.ptes)
+    return (ptes, outcome.bad_map) == (words, expect.bad_map)
+
+
+@pytest.mark.parametrize(("switch", "kernel", "file", "number", "wild"), PROVEN)
+def test_what_is_called_proven_is(
+    switch: str,
+    kernel: str,
+    file: str,
+    number: str,
+    wild: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vector = next(v for v in read(VECTORS / f"{file}.jsonl.xz") if v.id == int(number))
+    assert vector.wild == wild
+    assert outcome_is_golden(vector, kernel)
+    real = version.VERSIONS[kernel]
+    wrong = real._replace(**{switch: not getattr(real, switch)})
+    monkeypatch.setitem(version.VERSIONS, kernel, wrong)
+    assert not outcome_is_golden(vector, kernel)
+
+
+def test_something_is_proven() -> None:
+    assert len(PROVEN) >= 9
