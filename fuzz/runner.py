@@ -122,12 +122,12 @@ class Campaign:
     def missed_canaries(self) -> list[str]:
         """The names of canaries that the loop did not catch; empty if the alarm works.
 
-        Each goes through the loop that the campaign will run, with the built-in
-        batched side as the target that is spoiled.
+        Each goes through the loop that the campaign will run, with the reference
+        as the sound target whose outcome is spoiled.
         """
         missed = []
         started = time.perf_counter()
-        hunter = Hunter(load("batched", self.plan.arch), self.plan.kernel, seed=1, cap=1)
+        hunter = Hunter(load("reference", self.plan.arch), self.plan.kernel, seed=1, cap=1)
         for canary in CANARIES:
             hunter.seen[:] = 0
             wanted = 1 << classes.NUMBER[canary.shows]

@@ -14,8 +14,8 @@ from mm.jit import COMPILED, ROOT, cache_directory
 PARTS = (
     "import harness.judge",
     "import fuzz.generators",
-    "import batched.x86_64",
-    "import harness.canaries, harness.census",
+    "import harness.census",
+    "import harness.canaries",
 )
 PROCESSES = 2
 
@@ -25,8 +25,8 @@ def is_cold() -> bool:
     return COMPILED and not any(cache_directory().rglob("*.nbi"))
 
 
-def compile_parts(mutants: tuple[str, ...] = ()) -> None:
-    """Fill the cache if it is cold, the named mutants of the zoo included; else a no-op.
+def compile_parts(target: str, mutants: tuple[str, ...] = ()) -> None:
+    """Fill the cache if it is cold, for `target` and the named mutants of the zoo; else a no-op.
 
     A part that fails is left to the import that comes next, which says why.
     """
@@ -34,7 +34,8 @@ def compile_parts(mutants: tuple[str, ...] = ()) -> None:
         return
     print("midfolio: compiling (once; cached until a source changes)", file=sys.stderr, flush=True)
     load = "from harness import zoo; zoo.load(zoo.find({!r}), 'x86_64')"
-    waiting = [*PARTS, *(load.format(name) for name in mutants)]
+    sides = ["import batched.x86_64"] if target == "batched" else []
+    waiting = [*PARTS[:2], *sides, *(load.format(name) for name in mutants), *PARTS[2:]]
     running: list[subprocess.Popen[bytes]] = []
     while waiting or running:
         while waiting and len(running) < PROCESSES:

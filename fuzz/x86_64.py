@@ -8,7 +8,7 @@ from mm import x86_64 as mmu
 from mm.jit import entry, rule
 from mm.state import numba_state
 
-from .choices import bits, fill, parts, rewind
+from .choices import bits, fill, parts
 from .generator import generate
 from .words import PROTNONE, SOFT_DIRTY, SPECIAL, UFFD, WRITE, Words
 
@@ -202,12 +202,6 @@ def _generate_case() -> Any:
     return int64(uint64[::1], numba_state(), uint64, uint64)
 
 
-def _generate_given() -> Any:
-    from numba import int64, uint64
-
-    return int64(uint64[::1], numba_state())
-
-
 @entry(_generate_case)
 def generate_case(choices, state, seed, index):
     """Fill `state` with random case `index` of `seed`; 1 if it was made wild, else 0.
@@ -215,11 +209,4 @@ def generate_case(choices, state, seed, index):
     `choices` is scratch of at least `choices.FIRST` words; its WINDOW is respected.
     """
     fill(choices, seed, index)
-    return generate(X86_64, choices, state)
-
-
-@entry(_generate_given)
-def generate_given(choices, state):
-    """Fill `state` with the case that `choices` give; 1 if it was made wild, else 0."""
-    rewind(choices)
     return generate(X86_64, choices, state)

@@ -22,7 +22,7 @@ from fuzz.choices import (
     fill,
     given_choices,
 )
-from fuzz.x86_64 import generate_given
+from fuzz.given import generate_given
 from harness.arrays import case_of
 from harness.case import Call, Case, Folio, Vma
 from harness.sane import broken_rules

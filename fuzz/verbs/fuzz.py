@@ -69,13 +69,17 @@ def command(
     .midfolio/findings/. A first Ctrl-C ends the campaign cleanly.
     """
     denied = options.denied_bits(deny)
-    from harness.targets import check_kernel
+    from harness import zoo
+    from harness.kernels import check_kernel
 
     check_kernel(target, kernel)
     from ..warmup import compile_parts
 
+    if target.startswith("zoo:"):
+        # Loaded later; here only to say at once that there is no such mutant.
+        zoo.find(target.removeprefix("zoo:"))
     planted = {HISTORICAL, target.removeprefix("zoo:")}
-    compile_parts(tuple(sorted(planted)) if target.startswith("zoo:") else (HISTORICAL,))
+    compile_parts(target, tuple(sorted(planted)) if target.startswith("zoo:") else (HISTORICAL,))
     from ..runner import Campaign, Plan
 
     plan = Plan(

@@ -42,9 +42,10 @@ def command(
     an expected divergence is gone, 5 if there was no case.
     """
     use_interpreted()
+    from harness.kernels import check_kernel
     from harness.relation import ANY, EXACT
     from harness.run import judge_case
-    from harness.targets import check_kernel, load
+    from harness.targets import load
 
     from ..report import judgement_record, print_json
 

@@ -27,9 +27,10 @@ def command(
     """
     use_interpreted()
     from harness.casefile import case_line, format_case
+    from harness.kernels import check_kernel
     from harness.render import layout
     from harness.run import judge_case
-    from harness.targets import check_kernel, load
+    from harness.targets import load
 
     from ..report import judgement_record, print_json
     from ..terminal import print_lines

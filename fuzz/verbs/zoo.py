@@ -61,7 +61,7 @@ def command(
     except zoo.StaleMutant as error:
         click.echo(f"midfolio: {error}", err=True)
         return exits.STALE
-    compile_parts()
+    compile_parts("zoo")
     from ..mutation import fates
 
     progress = Progress(quiet=quiet or as_json)
