@@ -117,6 +117,7 @@ def command(
 
 def _show_canary(arch: str, kernel: str) -> None:
     """Print the historical bug's first finding, as the campaign would."""
+    from harness import classes
     from harness.render import finding
     from harness.targets import load
 
@@ -124,7 +125,8 @@ def _show_canary(arch: str, kernel: str) -> None:
     from ..terminal import print_lines
 
     hunter = Hunter(load(f"zoo:{HISTORICAL}", arch), kernel, seed=1)
-    index = hunter.hunt(0, 10_000)
+    # The dangerous half of the bug: it also leaves entries needlessly read-only.
+    index = hunter.hunt(0, 10_000, red=1 << classes.NUMBER["cow-write"])
     print(f"the historical bug, zoo:{HISTORICAL}, as this fuzzer shows it:\n")
     print_lines(finding(hunter.found(index).judgement))
     print()
