@@ -18,6 +18,7 @@ import numpy as np
 from harness import classes
 from harness.canaries import CANARIES, number_of
 from harness.census import CASES, empty_tally
+from harness.conform import HISTORICAL
 from harness.findings import replay_lines, save
 from harness.relation import ANY, EXACT
 from harness.render import finding
@@ -27,7 +28,6 @@ from . import exits
 from .hunter import RED, Found, Hunter
 from .terminal import Progress, print_lines
 
-HISTORICAL = "zoo:first-page-is-folio-head"
 # A canary is due within so many cases; each took fewer than ten when it was planted.
 CANARY_CASES = 3_000
 # Small enough that Ctrl-C and the progress line answer at once.

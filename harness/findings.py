@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mm.jit import ROOT
 
-from . import classes
 from .case import Case
 from .casefile import Expect, case_id, case_line, format_case
 from .differences import primary, red
@@ -72,8 +71,3 @@ def replay_lines(
         places.append(str(number))
     places.append(case_line(case))
     return [f"midfolio replay {place} --target {target}" for place in places]
-
-
-def class_names() -> list[str]:
-    """The names of all classes, for `--deny`."""
-    return [c.name for c in classes.CLASSES]
