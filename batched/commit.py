@@ -43,13 +43,13 @@ def prot_commit_flush_ptes(arch, state, call, masks, index, nr, idx, set_write, 
     """
     at = index + idx
     address = call.table_addr + (index + idx << call.page_shift)
-    old_at = old + idx * arch.pfn_step(old)
-    new_at = new + idx * arch.pfn_step(new)
+    old_at = old + idx * arch.pfn_step(masks, old)
+    new_at = new + idx * arch.pfn_step(masks, new)
     if set_write:
         new_at = arch.pte_mkwrite(new_at)
-    arch.modify_prot_commit_ptes(state, masks, at, nr, new_at)
+    arch.modify_prot_commit_ptes(state, call, masks, at, nr, old_at, new_at)
     trace.commit(state, at, nr, 1 if set_write else 0)
-    if arch.pte_needs_flush(old_at, new_at):
+    if arch.pte_needs_flush(masks, old_at, new_at):
         tlb.flush(state, address, nr)
 
 

@@ -23,7 +23,9 @@ def may_be_joined(arch, state, masks, index, pte, max_nr, fpb_flags):
     """
     if max_nr == ONE:
         return False
-    expected = arch.clear_ignored(masks, pte, fpb_flags) + arch.pfn_step(pte)
+    if not arch.peek_is_free:
+        return True
+    expected = arch.clear_ignored(masks, pte, fpb_flags) + arch.pfn_step(masks, pte)
     return arch.clear_ignored(masks, arch.ptep_get(state, index + ONE), fpb_flags) == expected
 
 
@@ -38,15 +40,18 @@ def mprotect_folio_pte_batch(arch, state, masks, index, pte, folio, max_nr, fpb_
     if not folio_test_large(folio):
         return ONE
     # By PFN, not by the folio's size: a batch may start in the middle of a folio.
-    folio_left = folio.end - arch.pte_pfn(pte)
+    folio_left = folio.end - arch.pte_pfn(masks, pte)
     if folio_left < max_nr:
         max_nr = folio_left
-    step = arch.pfn_step(pte)
+    step = arch.pfn_step(masks, pte)
     expected = arch.clear_ignored(masks, pte, fpb_flags)
-    nr = ONE
+    nr = arch.batch_hint(index, pte, max_nr)
+    expected += nr * step
     while nr < max_nr:
-        expected += step
-        if arch.clear_ignored(masks, arch.ptep_get(state, index + nr), fpb_flags) != expected:
+        pte = arch.ptep_get(state, index + nr)
+        if arch.clear_ignored(masks, pte, fpb_flags) != expected:
             break
-        nr += ONE
+        hint = arch.batch_hint(index + nr, pte, max_nr - nr)
+        expected += hint * step
+        nr += hint
     return nr

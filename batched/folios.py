@@ -62,13 +62,13 @@ def vm_normal_page(arch, state, call, masks, pte):
     if arch.pte_special(pte):
         if vma_has(call, VM_PFNMAP | VM_MIXEDMAP):
             return False
-        if arch.pte_pfn(pte) == call.zero_pfn:
+        if arch.pte_pfn(masks, pte) == call.zero_pfn:
             return False
         if arch.pte_devmap(masks, pte):
             return False
         side_effects.bad_map(state)
         return False
-    if arch.pte_pfn(pte) > call.highest_memmap_pfn:
+    if arch.pte_pfn(masks, pte) > call.highest_memmap_pfn:
         side_effects.bad_map(state)
         return False
     return True

@@ -97,7 +97,7 @@ def change_pte_range(arch, state):
         if arch.pte_present(pte):
             if not is_already_changed(arch, state, call, masks, pte):
                 max_nr = end - index
-                pfn = arch.pte_pfn(pte)
+                pfn = arch.pte_pfn(masks, pte)
                 mapped = vm_normal_page(arch, state, call, masks, pte)
                 # Otherwise the batch is this one entry, whatever its folio.
                 needs_folio = mapped and (
@@ -127,7 +127,7 @@ def change_pte_range(arch, state):
                         change_present_ptes(arch, state, call, masks, index, nr, mapped, folio, pfn)
                     pages += np.int64(nr)
         elif arch.pte_none(pte):
-            pages += change_none_pte(arch, state, call, index)
+            pages += change_none_pte(arch, state, call, masks, index)
         else:
             pages += change_softleaf_pte(arch, state, call, masks, index, pte)
         index += nr

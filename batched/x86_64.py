@@ -39,7 +39,7 @@ from mm.x86_64 import (
     SWP_UFFD,
 )
 
-from . import walk
+from . import masked, walk
 from .arch import Arch
 from .detect import FPB_RESPECT_SOFT_DIRTY, FPB_RESPECT_WRITE
 
@@ -144,12 +144,6 @@ def pte_special(pte):
 
 
 @rule
-def pte_devmap(masks, pte):
-    """Whether the entry maps a device page, where the version has such entries."""
-    return pte & masks.devmap != NONE
-
-
-@rule
 def pte_write(pte):
     """Whether the entry is writable."""
     return pte & PAGE_RW != NONE
@@ -162,32 +156,20 @@ def pte_dirty(pte):
 
 
 @rule
-def pte_soft_dirty(masks, pte):
-    """Whether the entry is soft-dirty."""
-    return pte & masks.soft_dirty != NONE
-
-
-@rule
-def pte_uffd(masks, pte):
-    """Whether the entry is protected by userfaultfd."""
-    return pte & masks.uffd != NONE
-
-
-@rule
 def needs_invert(pte):
     """Whether the PFN is stored inverted: __pte_needs_invert(), against L1TF."""
     return pte != NONE and pte & PAGE_PRESENT == NONE
 
 
 @rule
-def pte_pfn(pte):
+def pte_pfn(masks, pte):
     """The page frame number."""
     plain = ~pte if needs_invert(pte) else pte
     return (plain & PTE_PFN_MASK) >> PFN_SHIFT
 
 
 @rule
-def pfn_step(pte):
+def pfn_step(masks, pte):
     """What to add to the word for one page more, modulo 2**64: pte_advance_pfn()."""
     return ONE_PAGE_LESS if needs_invert(pte) else ONE_PAGE
 
@@ -250,12 +232,6 @@ def pte_mkuffd(masks, pte):
 
 
 @rule
-def pte_clear_uffd(masks, pte):
-    """`pte` no longer protected by userfaultfd; the write bit does not come back here."""
-    return pte & ~masks.uffd
-
-
-@rule
 def pte_mkwrite(pte):
     """`pte` made writable, in a VMA that is no shadow stack."""
     return unsave_dirty(pte | PAGE_RW)
@@ -268,7 +244,7 @@ def pte_mkdirty(masks, pte):
 
 
 @rule
-def pte_needs_flush(old, new):
+def pte_needs_flush(masks, old, new):
     """Whether a TLB that holds `old` must be told of `new`."""
     if old & PAGE_PRESENT == NONE:
         return False
@@ -276,13 +252,19 @@ def pte_needs_flush(old, new):
     if changed & (old & FLUSH_ON_CLEAR | FLUSH_ON_CHANGE) != NONE:
         return True
     # The kernel asks this first; it is the costlier question of the two.
-    return pte_pfn(old) != pte_pfn(new)
+    return pte_pfn(masks, old) != pte_pfn(masks, new)
 
 
 @rule
 def ptep_get(state, index):
     """The word of entry `index`."""
     return table.load(state, index)
+
+
+@rule
+def batch_hint(index, pte, most):
+    """How many entries from `index` on the one word `pte` speaks for: pte_batch_hint()."""
+    return ONE
 
 
 @rule
@@ -302,9 +284,9 @@ def modify_prot_start_ptes(state, masks, index, nr):
 
 
 @rule
-def modify_prot_commit_ptes(state, masks, index, nr, pte):
+def modify_prot_commit_ptes(state, call, masks, index, nr, old, pte):
     """Write `nr` entries from `index` on: `pte`, one page further each."""
-    step = pfn_step(pte)
+    step = pfn_step(masks, pte)
     for at in range(index, index + nr):
         table.store(state, at, pte)
         pte += step
@@ -312,8 +294,14 @@ def modify_prot_commit_ptes(state, masks, index, nr, pte):
 
 @rule
 def set_pte(state, index, pte):
-    """Write the single entry `index`."""
+    """Write the swap-like entry `pte` to entry `index`."""
     table.store(state, index, pte)
+
+
+@rule
+def pte_clear(state, index):
+    """Make the swap-like entry `index` none."""
+    table.store(state, index, NONE)
 
 
 @rule
@@ -323,86 +311,59 @@ def swp_type(pte):
 
 
 @rule
-def swp_offset(pte):
+def swp_offset(masks, pte):
     """The offset of a swap-like entry, which is stored inverted."""
     return ~pte >> SWP_OFFSET_SHIFT & SWP_OFFSET_MASK
 
 
 @rule
-def swp_offset_pfn(pte):
+def swp_offset_pfn(masks, pte):
     """The PFN in the offset of a migration or device entry."""
-    return swp_offset(pte) & SWP_PFN_MASK
+    return swp_offset(masks, pte) & SWP_PFN_MASK
 
 
 @rule
-def swp_entry(swp_type, offset):
+def swp_entry(masks, swp_type, offset):
     """The swap-like entry of this type and offset, without any flag."""
     return np.uint64(swp_type) << SWP_TYPE_SHIFT | (~offset & SWP_OFFSET_MASK) << SWP_OFFSET_SHIFT
 
 
-@rule
-def swp_soft_dirty(masks, pte):
-    """Whether the swap-like entry is soft-dirty."""
-    return pte & masks.swp_soft_dirty != NONE
-
-
-@rule
-def swp_mksoft_dirty(masks, pte):
-    """The swap-like entry made soft-dirty."""
-    return pte | masks.swp_soft_dirty
-
-
-@rule
-def swp_uffd(masks, pte):
-    """Whether the swap-like entry is protected by userfaultfd."""
-    return pte & masks.swp_uffd != NONE
-
-
-@rule
-def swp_mkuffd(masks, pte):
-    """The swap-like entry protected by userfaultfd."""
-    return pte | masks.swp_uffd
-
-
-@rule
-def swp_clear_uffd(masks, pte):
-    """The swap-like entry no longer protected by userfaultfd."""
-    return pte & ~masks.swp_uffd
-
-
 ARCH = Arch(
     masks_of=masks_of,
+    peek_is_free=True,
     ptep_get=ptep_get,
+    batch_hint=batch_hint,
     modify_prot_start_ptes=modify_prot_start_ptes,
     modify_prot_commit_ptes=modify_prot_commit_ptes,
     set_pte=set_pte,
+    pte_clear=pte_clear,
     pte_present=pte_present,
     pte_none=pte_none,
     pte_protnone=pte_protnone,
     pte_special=pte_special,
-    pte_devmap=pte_devmap,
+    pte_devmap=masked.pte_devmap,
     pte_write=pte_write,
     pte_dirty=pte_dirty,
-    pte_soft_dirty=pte_soft_dirty,
-    pte_uffd=pte_uffd,
+    pte_soft_dirty=masked.pte_soft_dirty,
+    pte_uffd=masked.pte_uffd,
     pte_pfn=pte_pfn,
     pfn_step=pfn_step,
     clear_ignored=clear_ignored,
     pte_modify=pte_modify,
     pte_modify_none=pte_modify_none,
     pte_mkuffd=pte_mkuffd,
-    pte_clear_uffd=pte_clear_uffd,
+    pte_clear_uffd=masked.pte_clear_uffd,
     pte_mkwrite=pte_mkwrite,
     pte_needs_flush=pte_needs_flush,
     swp_type=swp_type,
     swp_offset=swp_offset,
     swp_offset_pfn=swp_offset_pfn,
     swp_entry=swp_entry,
-    swp_soft_dirty=swp_soft_dirty,
-    swp_mksoft_dirty=swp_mksoft_dirty,
-    swp_uffd=swp_uffd,
-    swp_mkuffd=swp_mkuffd,
-    swp_clear_uffd=swp_clear_uffd,
+    swp_soft_dirty=masked.swp_soft_dirty,
+    swp_mksoft_dirty=masked.swp_mksoft_dirty,
+    swp_uffd=masked.swp_uffd,
+    swp_mkuffd=masked.swp_mkuffd,
+    swp_clear_uffd=masked.swp_clear_uffd,
 )
 
 

@@ -20,6 +20,7 @@ VERBS = {
     "show": "Draw a case and what both sides make of it.",
     "conform": "Compare both sides with golden vectors of compiled kernel code.",
     "zoo": "Let every known bug be found; --list names them.",
+    "bench": "Count what both sides cost.",
 }
 
 EPILOG = (

@@ -7,7 +7,9 @@ cases, what is broken on purpose (`wild`).
 
 Sane cases keep what a kernel keeps: permissions, dirtiness, uffd and exclusivity
 of entries are consistent with each other and with the VMA. Facts that `mm.state.
-set_kernel` writes (version, configuration, swap types) are respected, not changed.
+set_kernel` writes (version, configuration, swap types) are respected, not changed,
+but for those that differ between machines of one kernel: a case of powerpc chooses
+its page_shift, coprocessors, isa_31 and hash_mmu, one of arm64 its bbml3.
 """
 
 import numpy as np
@@ -27,7 +29,7 @@ NONE = np.uint64(0)
 NR_FOLIOS = 512
 NR_PAGES = 8192
 
-# Cases of 64 in which the page walker sets bits between detection and take.
+# Cases of 64 in which the page walker flips bits between detection and take.
 _WALKER_CASES = 8
 _WALKS, _RARITY = parts(6, 2)
 
@@ -37,22 +39,24 @@ def generate(arch, choices, state):
     """Fill `state` with the case that `choices` give; 1 if it is wild, else 0.
 
     `arch` is the architecture's `Words`. Writes every input but what
-    `mm.state.set_kernel` writes, up to facts.nr_ptes entries and facts.nr_folios
-    folios, and empties the logs; what was there before has no influence.
+    `mm.state.set_kernel` writes and no machine chooses, up to facts.nr_ptes entries
+    and facts.nr_folios folios, and empties the logs; what was there before has no
+    influence. `state` has room for at least one block of entries.
     """
     for i in range(NR_COUNTS):
         state.counts[i] = 0
     scene = set_scene(arch, choices, state)
     lay_out(arch, choices, state, scene)
-    _let_walker_set(arch, choices, state)
+    arch.finish(choices, state)
+    _let_walker_flip(arch, choices, state)
     if scene.wild == 1:
         break_rules(arch, choices, state)
     return scene.wild
 
 
 @rule
-def _let_walker_set(arch, choices, state):
-    """Choose the bits that the page walker sets in entries of the range before they are taken."""
+def _let_walker_flip(arch, choices, state):
+    """Choose the bits that the page walker flips in entries of the range before they are taken."""
     facts = state.facts[0]
     choice = draw(choices)
     for i in range(np.int64(facts.nr_ptes)):

@@ -12,21 +12,22 @@ import numpy as np
 
 from harness import classes
 from harness.arrays import case_of
-from harness.canaries import NO_CANARY, SPOIL
-from harness.census import COUNT, empty_tally
+from harness.canaries import NO_CANARY
+from harness.case import layout_of
+from harness.census import empty_tally
 from harness.findings import Number
-from harness.judge import JUDGE
-from harness.relation import EXACT, REFERENCE
+from harness.judge import judges_of
+from harness.relation import EXACT, reference_side
 from harness.run import Judgement, judge_case
 from harness.targets import Target
 from harness.workspace import set_up, workspace_for
 from mm.state import MAX_PTES, empty_state, set_kernel
-from mm.version import VERSIONS, Config
+from mm.version import VERSIONS
 
 from .campaign import hunt
 from .choices import GENERATOR_VERSION, WINDOW, empty_choices
 from .generator import NR_FOLIOS, NR_PAGES
-from .generators import GENERATE
+from .generators import generator_of
 
 RED = int(classes.RED_BITS)
 
@@ -57,12 +58,14 @@ class Hunter:
         """Make the arrays, once for all cases."""
         self.arch = self.target.arch
         state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-        set_kernel(state.facts[0], VERSIONS[self.kernel], Config())
+        set_kernel(state.facts[0], VERSIONS[self.kernel], layout_of(self.arch).config)
         self.workspace = workspace_for(state)
         self.choices = empty_choices()
         self.choices[WINDOW] = self.window
-        self.generate = GENERATE[self.arch]
-        self.reference = REFERENCE[self.arch][0]
+        self.generate = generator_of(self.arch)
+        judges = judges_of(self.arch)
+        self.judge, self.count, self.spoil = judges.judge, judges.count, judges.spoil
+        self.reference = reference_side(self.arch)
 
     def hunt(self, first: int, last: int, canary: int = NO_CANARY, red: int | None = None) -> int:
         """Run cases [first, last) until one is to be shown; its index, or `last`.
@@ -77,9 +80,9 @@ class Hunter:
                 self.generate,
                 self.reference,
                 self.target.function,
-                JUDGE[self.arch],
-                COUNT[self.arch],
-                SPOIL[self.arch],
+                self.judge,
+                self.count,
+                self.spoil,
                 self.workspace,
                 self.choices,
                 np.uint64(self.seed),
@@ -107,9 +110,9 @@ class Hunter:
                 our_pages = self.reference(workspace.ours)
                 their_pages = int(self.target.function(workspace.theirs))
                 if canary != NO_CANARY:
-                    their_pages += SPOIL[self.arch](workspace, canary)
-                union = JUDGE[self.arch](workspace, our_pages, their_pages, not wild, self.batching)
-                COUNT[self.arch](workspace, self.tally, wild)
+                    their_pages += self.spoil(workspace, canary)
+                union = self.judge(workspace, our_pages, their_pages, not wild, self.batching)
+                self.count(workspace, self.tally, wild)
                 if int(union) & red:
                     number = primary_number(int(union) & red)
                     self.seen[number] += 1

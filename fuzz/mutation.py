@@ -21,6 +21,7 @@ class Fate:
     """What became of one mutant."""
 
     name: str
+    arch: str
     shows: str
     by_case: str  # the class by which its case in the corpus kills it, "-" without
     cases: int | None  # random cases until it was found, None if it was not
@@ -34,12 +35,13 @@ def fate(name: str, arch: str, kernel: str, cases: int, seed: int) -> Fate:
     target = load(f"zoo:{name}", arch)
     by_case, problem = "-", ""
     path = CASES / f"{name}.case"
-    if path.exists():
-        bits = red(judge_case(read_case(path).case, target))
+    recorded = read_case(path).case if path.exists() else None
+    if recorded is not None and recorded.arch == arch:
+        bits = red(judge_case(recorded, target))
         by_case = primary(bits) if bits else "survives"
         if not bits:
             problem = f"survives its case {path.relative_to(ROOT)}"
-    elif mutant.shows:
+    elif mutant.shows and recorded is None:
         problem = f"has no case {path.relative_to(ROOT)}"
     hunter = Hunter(target, kernel, seed, cap=1)
     index = hunter.hunt(0, cases)
@@ -52,7 +54,7 @@ def fate(name: str, arch: str, kernel: str, cases: int, seed: int) -> Fate:
         problem = f"survives {cases} random cases of seed {seed}"
     if mutant.equivalent and found is not None:
         problem = f"is equivalent, but killed by {by} in case {index} of seed {seed}"
-    return Fate(name, mutant.shows, by_case, found, by, problem)
+    return Fate(name, arch, mutant.shows, by_case, found, by, problem)
 
 
 def _fate(arguments: tuple[str, str, str, int, int]) -> Fate:
@@ -60,10 +62,18 @@ def _fate(arguments: tuple[str, str, str, int, int]) -> Fate:
 
 
 def fates(
-    mutants: list[zoo.Mutant], arch: str, kernel: str, cases: int, seed: int, jobs: int
+    mutants: list[zoo.Mutant], arch: str | None, kernel: str, cases: int, seed: int, jobs: int
 ) -> Iterator[Fate]:
-    """The fate of each mutant, in order; `jobs` processes compile and run them."""
-    work = [(mutant.name, arch, kernel, cases, seed) for mutant in mutants]
+    """The fate of each mutant on each of its architectures, or on `arch`, in order.
+
+    `jobs` processes compile and run them.
+    """
+    work = [
+        (mutant.name, name, kernel, cases, seed)
+        for mutant in mutants
+        for name in mutant.arches
+        if arch in (None, name)
+    ]
     if jobs == 1 or len(work) == 1:
         yield from map(_fate, work)
         return

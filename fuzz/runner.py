@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from harness import classes
-from harness.canaries import CANARIES, number_of
+from harness.canaries import canaries_of, number_of
 from harness.census import CASES, empty_tally
 from harness.conform import HISTORICAL
 from harness.findings import replay_lines, save
-from harness.relation import ANY, EXACT
+from harness.relation import EXACT, NONE
 from harness.render import finding
 from harness.targets import load
 
@@ -43,7 +43,7 @@ class Plan:
     kernel: str
     target: str
     seed: int
-    tolerant: bool = False
+    batching: int = EXACT
     denied: int = 0
     cap: int = 3
     cases: int | None = None
@@ -57,7 +57,7 @@ class Plan:
             load(target or self.target, self.arch),
             self.kernel,
             self.seed,
-            ANY if self.tolerant else EXACT,
+            self.batching,
             self.denied,
             self.cap,
             self.window,
@@ -127,8 +127,10 @@ class Campaign:
         """
         missed = []
         started = time.perf_counter()
-        hunter = Hunter(load("reference", self.plan.arch), self.plan.kernel, seed=1, cap=1)
-        for canary in CANARIES:
+        canaries = canaries_of(self.plan.arch)
+        sound = load("reference", self.plan.arch)
+        hunter = Hunter(sound, self.plan.kernel, seed=1, batching=NONE, cap=1)
+        for canary in canaries:
             hunter.seen[:] = 0
             wanted = 1 << classes.NUMBER[canary.shows]
             if hunter.hunt(0, CANARY_CASES, number_of(canary), wanted) == CANARY_CASES:
@@ -139,7 +141,7 @@ class Campaign:
             missed.append(HISTORICAL)
         took = time.perf_counter() - started
         self.canary_line = (
-            f"canaries: {len(CANARIES) + 1} of {len(CANARIES) + 1} caught in {took:.2f} s"
+            f"canaries: {len(canaries) + 1} of {len(canaries) + 1} caught in {took:.2f} s"
         )
         return missed
 
@@ -252,8 +254,8 @@ class Campaign:
             codes.append(exits.TOO_LITTLE)
         return exits.worst(codes)
 
-    def ending(self) -> str:
-        """Why the campaign ended, in one line."""
+    def why(self) -> str:
+        """What ended the campaign."""
         why = "time budget reached" if self.plan.cases is None else "case budget reached"
         if (
             self.plan.cases is not None
@@ -261,10 +263,12 @@ class Campaign:
             and int(self.tally[CASES]) < self.plan.cases
         ):
             why = "time budget reached"
-        if self.interrupted:
-            why = "interrupted"
+        return "interrupted" if self.interrupted else why
+
+    def ending(self) -> str:
+        """What the campaign ended with, and why, in one line."""
         found = self.diverging()
         what = f"{found} cases diverge" if found else "nothing unexplained"
         if self.flaky:
             what += f", {len(self.flaky)} do so only sometimes ({self.flaky[0]})"
-        return f"{int(self.tally[CASES])} cases, {what}; {why}"
+        return f"{int(self.tally[CASES])} cases, {what}; {self.why()}"

@@ -28,12 +28,12 @@ from mm.flags import (
     VM_UFFD_WP,
 )
 from mm.jit import rule
-from mm.state import MAX_PTES
 
 from .choices import WINDOW, bits, draw, parts, scaled
-from .words import PROTNONE, SOFT_DIRTY, UFFD, WRITE
+from .words.table import PROTNONE, SOFT_DIRTY, UFFD, WRITE
 
 NONE = np.uint64(0)
+ONE = np.uint64(1)
 
 
 class Scene(NamedTuple):
@@ -106,6 +106,8 @@ _SIZE_SPAN = np.array([span for _, span in _SIZES], np.int64)
 
 _FIRST_PFN = np.uint64(0x1_2340)
 _TABLE_ADDR = np.uint64(0x7F00_0000_0000)
+# PMD_SHIFT: one page table maps 2 MiB, on every architecture modelled.
+_PMD_SHIFT = np.uint64(21)
 
 
 # The choice of call and VMA.
@@ -124,7 +126,8 @@ _TABLE_ADDR = np.uint64(0x7F00_0000_0000)
     _HAS_RWP,
     _UNPOPULATED,
     _NOTIFIES,
-) = parts(6, 6, 6, 4, 4, 4, 3, 2, 1, 2, 3, 1, 1, 1)
+    _DEVICE,
+) = parts(6, 6, 6, 4, 4, 4, 3, 2, 1, 2, 3, 1, 1, 1, 8)
 # The choice of the window.
 _SIZE, _IN_SIZE, _RANGE, _START, _END, _SLOT, _PLACE, _AT_END = parts(6, 9, 3, 9, 9, 9, 14, 4)
 # The choice of mm and machine.
@@ -135,9 +138,10 @@ _MM_USERS, _NODE, _MODE, _TIERS = parts(4, 2, 3, 2)
 def set_scene(arch, choices, state):
     """Choose window, call, VMA and machine facts into state.facts; returns the Scene."""
     facts = state.facts[0]
+    arch.set_machine(choices, facts)
     choice = draw(choices)
     wild = np.int64(1) if bits(choice, _WILD) >= 54 else np.int64(0)
-    first_pfn = _set_window(choices, state)
+    first_pfn = _set_window(arch, choices, state)
     _set_mm(choices, state)
 
     call = _CALLS[bits(choice, _CALL)]
@@ -151,7 +155,7 @@ def set_scene(arch, choices, state):
         vma -= 2
     shared = vma == SHARED_VMA or vma == _DEVICE_SHARED_VMA
 
-    access, old_access, pkey, old_pkey = _rights(choice, call)
+    access, old_access, pkey, old_pkey = _rights(arch, choice, call)
     flags = np.uint64(access) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
     if shared:
         flags |= VM_SHARED | VM_MAYSHARE
@@ -179,6 +183,13 @@ def set_scene(arch, choices, state):
         facts.newprot = arch.page_none()
     else:
         facts.newprot = arch.protection(access + (8 if shared and not writenotify else 0), pkey)
+    prot = arch.protection(old_access, old_pkey)
+    if vma >= DEVICE_VMA:
+        # pgprot_modify(): mprotect() keeps the memory type that the driver chose.
+        device = choice >> _DEVICE.shift
+        prot = arch.device_prot(prot, device)
+        if call != _RWP:
+            facts.newprot = arch.device_prot(facts.newprot, device)
 
     allowed = SOFT_DIRTY if facts.soft_dirty == 1 else NONE
     if uffd != NONE:
@@ -192,16 +203,16 @@ def set_scene(arch, choices, state):
         DEVICE_VMA if vma > DEVICE_VMA else vma,
         np.int64(0) if shared else np.int64(1),
         np.int64(1) if uffd == VM_UFFD_RWP else np.int64(0),
-        arch.protection(old_access, old_pkey),
+        prot,
         allowed,
         first_pfn,
     )
 
 
 @rule
-def _rights(choice, call):
+def _rights(arch, choice, call):
     """Access and protection key of the VMA, now and before: (access, before, pkey, before)."""
-    pkey = np.uint64(bits(choice, _PKEY))
+    pkey = np.uint64(bits(choice, _PKEY)) & arch.pkey_mask
     if bits(choice, _HAS_PKEY) < 7:
         pkey = NONE
     if call != _MPROTECT:
@@ -209,6 +220,9 @@ def _rights(choice, call):
         return access, access, pkey, pkey
     access = _NEW_ACCESS[bits(choice, _ACCESS_NOW)]
     old_access = _OLD_ACCESS[bits(choice, _ACCESS_BEFORE)]
+    if arch.exec_only == 1 and old_access == _W:
+        # WRITE alone gives what READ gives.
+        old_access = np.int64(_X)
     old_pkey = NONE if bits(choice, _OTHER_PKEY) == 3 else pkey
     # mprotect() with nothing to change walks no table.
     if old_access == access and old_pkey == pkey:
@@ -234,15 +248,19 @@ def _uffd_mode(choice, facts, call):
 
 
 @rule
-def _set_window(choices, state):
+def _set_window(arch, choices, state):
     """Choose length, place and range of the window; returns where its folios may begin."""
     facts = state.facts[0]
+    entries = np.int64(ONE << (_PMD_SHIFT - facts.page_shift))
+    block = arch.block
     choice = draw(choices)
     size = bits(choice, _SIZE)
-    nr_ptes = _SIZE_LEAST[size] + scaled(choice, _IN_SIZE, _SIZE_SPAN[size])
+    # More where a window is made of blocks: too few would have two of them otherwise.
+    nr_ptes = _SIZE_LEAST[size] + scaled(choice, _IN_SIZE, _SIZE_SPAN[size]) + (block * 3 >> 2)
     if choices[WINDOW] != NONE:
         nr_ptes = np.int64(choices[WINDOW])
-    nr_ptes = min(nr_ptes, np.int64(state.ptes.shape[0]))
+    nr_ptes = (min(nr_ptes, entries) + block - 1) & -block
+    nr_ptes = min(nr_ptes, np.int64(state.ptes.shape[0]) & -block)
     facts.nr_ptes = nr_ptes
 
     form = bits(choice, _RANGE)
@@ -258,7 +276,7 @@ def _set_window(choices, state):
     facts.start = start
     facts.end = end
 
-    slot = scaled(choice, _SLOT, MAX_PTES + 1 - nr_ptes)
+    slot = scaled(choice, _SLOT, entries - nr_ptes + block) & -block
     facts.table_addr = _TABLE_ADDR + (np.uint64(slot) << facts.page_shift)
 
     # One case in 16 lives at the end of the memory map.

@@ -95,13 +95,13 @@ def case_of_number(word: str) -> "Case":
     import numpy as np
 
     from harness.arrays import case_of
-    from harness.case import ARCHES, CaseError
+    from harness.case import ARCHES, CaseError, layout_of
     from mm.state import MAX_PTES, empty_state, set_kernel
-    from mm.version import VERSIONS, Config
+    from mm.version import VERSIONS
 
     from .choices import GENERATOR_VERSION, empty_choices
     from .generator import NR_FOLIOS, NR_PAGES
-    from .generators import GENERATE
+    from .generators import generator_of
 
     match = _NUMBER.fullmatch(word)
     assert match, word
@@ -119,7 +119,7 @@ def case_of_number(word: str) -> "Case":
     if seed >= 1 << 64 or index >= 1 << 63:
         raise CaseError(f"{word}: seed must fit in 64 bits and index in 63")
     state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-    set_kernel(state.facts[0], VERSIONS[kernel], Config())
+    set_kernel(state.facts[0], VERSIONS[kernel], layout_of(arch).config)
     with np.errstate(over="ignore"):
-        GENERATE[arch](empty_choices(), state, np.uint64(seed), np.uint64(index))
+        generator_of(arch)(empty_choices(), state, np.uint64(seed), np.uint64(index))
     return case_of(state, arch, kernel)

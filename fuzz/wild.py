@@ -73,17 +73,22 @@ def break_rules(arch, choices, state):
             cp_flags |= MM_CP_PROT_NUMA
         facts.cp_flags = cp_flags
     if bits(what, _PROT) == 3:
-        facts.newprot = arch.odd_prot(facts.newprot, mix(choice))
+        facts.newprot = arch.odd_prot(facts, facts.newprot, mix(choice))
     if bits(what, _VMA):
         _break_vma(state, choice)
     if bits(what, _FOLIOS):
         _break_folios(state, mix(choice + ONE))
     _break_entries(arch, state, _RARITY[bits(what, _ENTRIES)], mix(choice + np.uint64(2)))
+    arch.break_window(state, mix(choice + np.uint64(3)))
     if bits(what, _WALKER) == 7:
         for i in range(np.int64(facts.nr_ptes)):
             noise = mix(choice + np.uint64(i))
             if bits(noise, _WALKED) == 0:
                 state.hardware[i] = arch.any_walker(noise >> np.uint64(2))
+    # Whatever was drawn, and for whichever word: what is flipped is a change.
+    for i in range(np.int64(facts.nr_ptes)):
+        if state.hardware[i] != NONE:
+            state.hardware[i] = arch.flips(state.ptes[i], state.hardware[i])
 
 
 @rule
@@ -125,4 +130,4 @@ def _break_entries(arch, state, rarity, choice):
     for i in range(np.int64(facts.nr_ptes)):
         noise = mix(choice + np.uint64(i))
         if bits(noise, _ODD) & (rarity - 1) == 0:
-            state.ptes[i] = arch.odd_word(state.ptes[i], mix(noise))
+            state.ptes[i] = arch.odd_word(facts, state.ptes[i], mix(noise))

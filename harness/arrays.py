@@ -32,8 +32,10 @@ def state_of(case: Case) -> State:
     facts.toptier_nodes = case.mm.toptier_nodes
     set_kernel(facts, VERSIONS[case.kernel], case.config)
     state.ptes[:] = np.array(case.ptes, np.uint64)
+    clears = int(case.layout.hardware_clears)
     for index, bits in case.hardware:
-        state.hardware[index] = bits
+        word = case.ptes[index]
+        state.hardware[index] = bits & (~word & ~clears | word & clears)
     first_page = 0
     for row, folio in enumerate(case.folios):
         state.folios[row] = (folio.pfn, folio.nr_pages, folio.flags, folio.nid, first_page)

@@ -45,7 +45,7 @@ def page_row(words, state, word):
     """
     if words.special(word):
         return NO_PAGE
-    pfn = words.pfn(word)
+    pfn = words.pfn(state, word)
     if pfn > state.facts[0].highest_memmap_pfn:
         return NO_PAGE
     row = folio_row(state, pfn)
@@ -61,13 +61,13 @@ def batch_end(words, state, index, row):
     if folio.nr_pages == 1:
         return index + 1
     first = state.ptes[index]
-    left = np.int64(folio.pfn + np.uint64(folio.nr_pages) - words.pfn(first))
+    left = np.int64(folio.pfn + np.uint64(folio.nr_pages) - words.pfn(state, first))
     limit = min(state.facts[0].end, index + left)
     key = words.batch_key(first)
     end = index + 1
     while end < limit:
         word = state.ptes[end]
-        if words.batch_key(word) != words.advance(key, np.uint64(end - index)):
+        if words.batch_key(word) != words.advance(state, key, np.uint64(end - index)):
             break
         end += 1
     return end
@@ -81,9 +81,9 @@ def merge(words, state, index, end):
     in, and pte_mkdirty() sets soft-dirty too. What the hardware sets before the
     entries are taken counts.
     """
-    merged = state.ptes[index] | state.hardware[index]
+    merged = state.ptes[index] ^ state.hardware[index]
     for i in range(index + 1, end):
-        word = state.ptes[i] | state.hardware[i]
+        word = state.ptes[i] ^ state.hardware[i]
         if words.dirty(word):
             merged = words.merge_dirty(state, merged)
         if words.accessed(word):
@@ -98,5 +98,5 @@ def page_is_exclusive(words, state, word):
     if row < 0:
         return False
     folio = state.folios[row]
-    page = folio.first_page + np.int64(words.pfn(word) - folio.pfn)
+    page = folio.first_page + np.int64(words.pfn(state, word) - folio.pfn)
     return (folio.folio_flags & FOLIO_ANON) != ZERO and state.exclusive[page] != 0

@@ -11,14 +11,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mm import flags
-from mm.jit import entry, rule
-from mm.state import BAD_MAP, FLUSH, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS
+from mm.arm64 import CONT_PTES
+from mm.jit import rule
+from mm.state import (
+    BAD_MAP,
+    FLUSH,
+    FOLD,
+    NMMU,
+    NO_VM_WRITE,
+    NR_FLUSHES,
+    NR_STAMPS,
+    UNFOLD,
+)
 
 from .batches import ZERO, page_is_exclusive
-from .words.x86_64 import WORDS as WORDS_X86_64
+from .case import ARCHES
 from .workspace import numba_workspace
 
 ONE = np.uint64(1)
+BLOCK = np.uint64(CONT_PTES)
 
 
 class Canary(NamedTuple):
@@ -26,7 +37,11 @@ class Canary(NamedTuple):
 
     name: str
     shows: str  # the class that must be found
+    arches: tuple[str, ...] = ARCHES
 
+
+BLOCKS = ("arm64",)
+COPROCESSORS = ("powerpc",)
 
 CANARIES = (
     Canary("write-on-shared-page", "cow-write"),
@@ -44,13 +59,21 @@ CANARIES = (
     Canary("outside", "invariant-N"),
     Canary("write-on-shared-page", "invariant-W"),
     Canary("write-without-vm-write", "invariant-V"),
-    Canary("write-with-uffd", "invariant-U"),
+    Canary("write-with-uffd", "invariant-U", ("x86_64", "arm64")),
     Canary("lost-dirty", "invariant-D"),
     Canary("lost-accessed", "invariant-D"),
-    Canary("lost-soft-dirty", "invariant-S"),
+    Canary("lost-soft-dirty", "invariant-S", ("x86_64", "powerpc")),
     Canary("other-page", "invariant-F"),
     Canary("no-flush", "invariant-T"),
     Canary("impossible", "invariant-X"),
+    Canary("no-unfold", "unfold-missing", BLOCKS),
+    Canary("extra-unfold", "unfold-unneeded", BLOCKS),
+    Canary("no-fold", "fold-missing", BLOCKS),
+    Canary("extra-fold", "fold-unneeded", BLOCKS),
+    Canary("torn-block", "invariant-B", BLOCKS),
+    Canary("no-nmmu", "nmmu-missing", COPROCESSORS),
+    Canary("extra-nmmu", "nmmu-unneeded"),
+    Canary("short-unfold", "invalidation-wrong"),
 )
 NO_CANARY = 0
 _NAMES = [canary.name for canary in CANARIES]
@@ -81,6 +104,21 @@ OTHER_PAGE = _number("other-page")
 IMPOSSIBLE = _number("impossible")
 
 
+NO_UNFOLD = _number("no-unfold")
+EXTRA_UNFOLD = _number("extra-unfold")
+NO_FOLD = _number("no-fold")
+EXTRA_FOLD = _number("extra-fold")
+TORN_BLOCK = _number("torn-block")
+NO_NMMU = _number("no-nmmu")
+EXTRA_NMMU = _number("extra-nmmu")
+SHORT_UNFOLD = _number("short-unfold")
+
+
+def canaries_of(arch: str) -> tuple[Canary, ...]:
+    """The canaries that `arch` can show."""
+    return tuple(canary for canary in CANARIES if arch in canary.arches)
+
+
 def number_of(canary: Canary) -> int:
     """The number by which the hot loop knows `canary`."""
     return _number(canary.name)
@@ -107,10 +145,57 @@ def spoil_present(words, state, word, canary):
     if canary == LOST_SOFT_DIRTY:
         return words.clear_soft_dirty(word)
     if canary == OTHER_PAGE:
-        return words.advance(word, ONE)
+        return words.advance(state, word, ONE)
     if canary == IMPOSSIBLE:
         return words.make_impossible(word)
+    if canary == TORN_BLOCK and words.folded(word):
+        return words.advance(state, word, ONE)
     return word
+
+
+@rule
+def append(state, kind, address, pages):
+    """Add a row to the log."""
+    row = state.counts[NR_FLUSHES]
+    state.flushes[row, 0] = kind
+    state.flushes[row, 1] = address
+    state.flushes[row, 2] = pages
+    state.counts[NR_FLUSHES] = row + 1
+
+
+@rule
+def forget(state, kind):
+    """Take the rows of `kind` out of the log."""
+    kept = 0
+    for row in range(state.counts[NR_FLUSHES]):
+        if state.flushes[row, 0] != kind:
+            state.flushes[kept, 0] = state.flushes[row, 0]
+            state.flushes[kept, 1] = state.flushes[row, 1]
+            state.flushes[kept, 2] = state.flushes[row, 2]
+            kept += 1
+    state.counts[NR_FLUSHES] = kept
+
+
+@rule
+def spoil_invalidations(state, canary):
+    """Spoil what is sent at once: rows left out, or one too many."""
+    facts = state.facts[0]
+    if canary == NO_UNFOLD:
+        forget(state, UNFOLD)
+    if canary == NO_FOLD:
+        forget(state, FOLD)
+    if canary == NO_NMMU:
+        forget(state, NMMU)
+    last = np.uint64(facts.nr_ptes) - BLOCK
+    block = facts.table_addr + (last << facts.page_shift)
+    if canary == EXTRA_UNFOLD:
+        append(state, UNFOLD, block, BLOCK)
+    if canary == EXTRA_FOLD:
+        append(state, FOLD, block, BLOCK)
+    if canary == SHORT_UNFOLD:
+        append(state, UNFOLD, facts.table_addr, ONE)
+    if canary == EXTRA_NMMU:
+        append(state, NMMU, facts.table_addr + (np.uint64(facts.start) << facts.page_shift), ONE)
 
 
 @rule
@@ -121,12 +206,10 @@ def spoil_logs(state, canary):
     start = facts.table_addr + (np.uint64(facts.start) << facts.page_shift)
     if canary == NO_FLUSH:
         state.counts[NR_FLUSHES] = 0
-    if canary == FLUSH_ALL or canary == FLUSH_OUTSIDE:
-        row = state.counts[NR_FLUSHES]
-        state.flushes[row, 0] = FLUSH
-        state.flushes[row, 1] = start
-        state.flushes[row, 2] = pages if canary == FLUSH_ALL else pages + ONE
-        state.counts[NR_FLUSHES] = row + 1
+    if canary == FLUSH_ALL:
+        append(state, FLUSH, start, pages)
+    if canary == FLUSH_OUTSIDE:
+        append(state, FLUSH, start, pages + ONE)
     if canary == BAD_MAP_CANARY:
         state.counts[BAD_MAP] += 1
     if canary == WARN:
@@ -136,6 +219,7 @@ def spoil_logs(state, canary):
         state.counts[NR_STAMPS] += 1
     if canary == INPUT and facts.nr_folios > 0:
         state.exclusive[0] = 1 - state.exclusive[0]
+    spoil_invalidations(state, canary)
     return 1 if canary == PAGES else 0
 
 
@@ -162,12 +246,3 @@ def numba_spoil() -> Any:
     from numba import int64
 
     return int64(numba_workspace(), int64)
-
-
-@entry(numba_spoil)
-def spoil_x86_64(workspace, canary):
-    """`spoil` for x86_64."""
-    return spoil(WORDS_X86_64, workspace, canary)
-
-
-SPOIL = {"x86_64": spoil_x86_64}

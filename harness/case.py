@@ -9,10 +9,12 @@ arrays that the sides work on are made by `harness.arrays`.
 import dataclasses
 from dataclasses import dataclass, field
 
-from mm import flags, x86_64
+from mm import arm64, flags, powerpc, x86_64
+from mm.layout import Layout
 from mm.version import DEFAULT_VERSION, VERSIONS, Config
 
-LAYOUTS = {layout.arch: layout for layout in (x86_64.LAYOUT,)}
+# By architecture, one for each size of pages; the first is the default.
+LAYOUTS = {layouts[0].arch: layouts for layouts in (x86_64.LAYOUTS, arm64.LAYOUTS, powerpc.LAYOUTS)}
 ARCHES = tuple(LAYOUTS)
 
 MAX_WORD = (1 << 64) - 1
@@ -20,14 +22,18 @@ MAX_NODES = 64
 MAX_FOLIO_PAGES = 4096
 # Far above any count of users or coprocessors, and inside a signed 64-bit field.
 MAX_COUNT = 1 << 32
-# PFN bits of an entry and entries of a page table, by page shift and architecture.
-PFN_BITS = {"x86_64": 40}
-ENTRIES_PER_TABLE = {"x86_64": 512}
-PAGE_SHIFTS = {"x86_64": (12,)}
 
 
 class CaseError(ValueError):
     """A case, or a file with one, that breaks a rule: one line with what would have been right."""
+
+
+def layout_of(arch: str, page_shift: int | None = None) -> Layout:
+    """The layout of `arch` with pages of `page_shift`, by default its first; KeyError for neither."""
+    for layout in LAYOUTS[arch]:
+        if page_shift in (None, layout.page_shift):
+            return layout
+    raise KeyError(page_shift)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +86,17 @@ class Case:
     folios: tuple[Folio, ...] = ()
     mm: Mm = Mm()
     table_addr: int = 0x7F00_0000_0000  # virtual address of entry 0 of the window
-    # (entry, bits) that the hardware sets just before the entry is taken, ascending.
+    # (entry, bits) that the hardware flips just before the entry is taken, ascending.
+    # It never flips one back: a bit that is set, or cleared, already stays.
     hardware: tuple[tuple[int, int], ...] = ()
     arch: str = "x86_64"
     kernel: str = DEFAULT_VERSION
     config: Config = field(default_factory=Config)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the case's entries."""
+        return layout_of(self.arch, self.config.page_shift)
 
     def replace(self, **changes: object) -> "Case":
         """A case like this one with some parts replaced."""
@@ -102,19 +114,31 @@ class Case:
         if self.kernel not in VERSIONS:
             return f"unknown kernel {self.kernel!r}; known: {', '.join(VERSIONS)}"
         config = self.config
-        if config.page_shift not in PAGE_SHIFTS[self.arch]:
-            known = " or ".join(str(shift) for shift in PAGE_SHIFTS[self.arch])
+        shifts = [layout.page_shift for layout in LAYOUTS[self.arch]]
+        if config.page_shift not in shifts:
+            known = " or ".join(str(shift) for shift in shifts)
             return f"page_shift of {self.arch} must be {known}, got {config.page_shift}"
+        layout = self.layout
         for name in ("zero_pfn", "highest_memmap_pfn"):
             pfn = getattr(config, name)
-            if not 0 <= pfn < 1 << PFN_BITS[self.arch]:
-                return f"{name} {pfn:#x} must fit in {PFN_BITS[self.arch]} bits"
+            if not 0 <= pfn < 1 << layout.pfn_bits:
+                return f"{name} {pfn:#x} must fit in {layout.pfn_bits} bits"
         if not 0 <= config.coprocessors <= MAX_COUNT:
             return f"coprocessors {config.coprocessors} must be 0..{MAX_COUNT}"
+        for name, exists in (
+            ("soft_dirty", bool(layout.swap.soft_dirty)),
+            ("uffd_wp", bool(layout.swap.uffd)),
+            ("bbml3", layout.block > 1),
+            ("coprocessors", self.arch == "powerpc"),
+            ("isa_31", self.arch == "powerpc"),
+            ("hash_mmu", self.arch == "powerpc"),
+        ):
+            if getattr(config, name) and not exists:
+                return f"{self.arch} has no {name}; it must be off"
         return None
 
     def _check_window(self) -> str | None:
-        entries = ENTRIES_PER_TABLE[self.arch]
+        entries, block = self.layout.entries_per_table, self.layout.block
         nr, shift = len(self.ptes), self.config.page_shift
         if not 1 <= nr <= entries:
             return f"a window has 1..{entries} entries, got {nr}"
@@ -129,6 +153,11 @@ class Case:
             return (
                 f"{nr} entries from address {self.table_addr:#x} on leave the page table; "
                 f"its last entry is at {(self.table_addr >> shift | entries - 1) << shift:#x}"
+            )
+        if nr % block or (self.table_addr >> shift) % block:
+            return (
+                f"a window of {self.arch} is made of whole blocks of {block} entries, aligned; got "
+                f"{nr} entries from address {self.table_addr:#x} on"
             )
         for name, word in (
             ("newprot", self.call.newprot),
@@ -145,7 +174,7 @@ class Case:
                 return f"hardware entry {index} is outside the window [0, {len(self.ptes)})"
             if index <= previous:
                 return f"hardware entry {index} must come after entry {previous}"
-            allowed = int(LAYOUTS[self.arch].hardware_bits)
+            allowed = int(self.layout.hardware_bits)
             if bits <= 0 or bits & ~allowed:
                 return f"hardware bits of entry {index} must be among {allowed:#x}, got {bits:#x}"
             previous = index
@@ -161,7 +190,7 @@ class Case:
                     f"{MAX_FOLIO_PAGES}, got {pages}"
                 )
             last = folio.pfn + pages - 1
-            limit = min(self.config.highest_memmap_pfn, (1 << PFN_BITS[self.arch]) - 1)
+            limit = self.config.highest_memmap_pfn
             if folio.pfn < 0 or last > limit:
                 return (
                     f"folio pfn {folio.pfn:#x} is out of range; its last page must be <= {limit:#x}"

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm import flags
+from mm.layout import Layout
 from mm.version import VERSIONS, Config
 
 from . import entrytext
-from .case import ARCHES, ENTRIES_PER_TABLE, LAYOUTS, Call, Case, CaseError, Folio, Mm, Vma
+from .case import ARCHES, LAYOUTS, Call, Case, CaseError, Folio, Mm, Vma, layout_of
 from .caselines import MAGIC, Lines, entries_of, facts_of, flags_of, one_of
 from .pagetext import (
     Context,
@@ -106,7 +107,7 @@ def format_case(
 
 def _header_lines(case: Case) -> list[str]:
     lines = [f"arch: {case.arch}", f"kernel: {case.kernel}"]
-    lines += _changed_line("config", case.config._asdict(), Config()._asdict())
+    lines += _changed_line("config", case.config._asdict(), _default_config(case.layout)._asdict())
     words = ["anon" if case.vma.anon else "file"]
     if case.vma.uffd_wp_unpopulated:
         words.append("uffd_wp_unpopulated")
@@ -116,13 +117,17 @@ def _header_lines(case: Case) -> list[str]:
     if case.table_addr != DEFAULT_TABLE_ADDR:
         lines.append(f"table_addr: {case.table_addr:#x}")
     lines.append(f"range: [{case.call.start}, {case.call.end})")
-    lines.append(
-        f"newprot: {entrytext.format_newprot(vocabulary_of(LAYOUTS[case.arch]), case.call.newprot)}"
-    )
+    newprot = entrytext.format_newprot(vocabulary_of(case.layout), case.call.newprot)
+    lines.append(f"newprot: {newprot}")
     cp = [name for name, bit in flags.CP_FLAGS.items() if case.call.cp_flags & int(bit)]
     if cp:
         lines.append(f"cp: {' '.join(cp)}")
     return lines
+
+
+def _default_config(layout: Layout) -> Config:
+    """What is left out of a text: all that is as `layout` has it, but the choice of `layout`."""
+    return layout.config._replace(page_shift=layout_of(layout.arch).page_shift)
 
 
 def _mm_facts(mm: Mm) -> dict[str, int]:
@@ -176,10 +181,9 @@ def _expect_line(expect: Expect) -> str:
 
 def _context(case: Case, names: tuple[str, ...]) -> Context:
     return Context(
-        names=vocabulary_of(LAYOUTS[case.arch]),
+        names=vocabulary_of(case.layout),
         kernel=case.kernel,
         swap_types=VERSIONS[case.kernel].swap_types,
-        page_shift=case.config.page_shift,
         folios=case.folios,
         folio_names=names,
     )
@@ -218,26 +222,34 @@ def _build(lines: Lines) -> ParsedCase:
     arch = one_of(lines.words("arch"), "arch", ARCHES)
     kernel = one_of(lines.words("kernel"), "kernel", tuple(VERSIONS))
     facts = facts_of(lines.words("config"), "config", Config()._asdict())
-    config = Config(**facts)  # type: ignore[arg-type]  # the names decide which are bool
-    broken = Case(Vma(0), Call(0, 0, 0, 1), (0,), arch=arch, config=config).check()
+    probe = _probe(arch, facts)
+    broken = probe.check()
     if broken:
         raise TextError(broken)
-    names, folios = _folios(lines, arch, config)
-    case = Case(
+    names, folios = _folios(lines, probe)
+    case = probe.replace(
         vma=_vma(lines.words("vma")),
         mm=Mm(**facts_of(lines.words("mm"), "mm fact", _mm_facts(Mm()))),
         table_addr=_table_addr(lines),
-        call=_call(lines, arch),
-        ptes=(),
+        call=_call(lines, vocabulary_of(probe.layout)),
         folios=folios,
-        arch=arch,
         kernel=kernel,
-        config=config,
     )
     case = case.replace(ptes=_ptes(lines, _context(case, names)))
-    case = case.replace(hardware=_hardware(lines, vocabulary_of(LAYOUTS[arch])))
-    _check(lines, case)
+    case = case.replace(hardware=_hardware(lines, vocabulary_of(case.layout)))
+    _check(lines, case, probe)
     return ParsedCase(case, _expectations(lines), tuple(lines.comments))
+
+
+def _probe(arch: str, facts: dict[str, int]) -> Case:
+    """The plainest case with such a configuration: it keeps all rules, if the configuration does.
+
+    A part that is put into it and breaks a rule is to blame for that.
+    """
+    shift = facts.get("page_shift")
+    layout = next((lay for lay in LAYOUTS[arch] if lay.page_shift == shift), layout_of(arch))
+    config = layout.config._replace(**facts)  # type: ignore[arg-type]  # names decide which are bool
+    return Case(Vma(0), Call(0, 0, 0, 1), (0,) * layout.block, arch=arch, config=config)
 
 
 def _vma(words: list[str]) -> Vma:
@@ -256,18 +268,18 @@ def _table_addr(lines: Lines) -> int:
     return parse_number(" ".join(lines.words("table_addr")), "table_addr")
 
 
-def _call(lines: Lines, arch: str) -> Call:
+def _call(lines: Lines, names: Vocabulary) -> Call:
     text = " ".join(lines.words("range"))
     match = _RANGE.fullmatch(text)
     if not match:
         raise TextError(f"range {text!r} must be '[START, END)', entries of the window")
     start, end = (parse_number(match[i], "range") for i in (1, 2))
-    newprot = entrytext.parse_bits(vocabulary_of(LAYOUTS[arch]), lines.words("newprot"))
+    newprot = entrytext.parse_bits(names, lines.words("newprot"))
     cp_flags = flags_of(lines.words("cp"), "MM_CP_", flags.CP_FLAGS)
     return Call(cp_flags, newprot, start, end)
 
 
-def _folios(lines: Lines, arch: str, config: Config) -> tuple[tuple[str, ...], tuple[Folio, ...]]:
+def _folios(lines: Lines, probe: Case) -> tuple[tuple[str, ...], tuple[Folio, ...]]:
     """Names and folios, ascending. Raises for the first folio that breaks a rule."""
     numbers: dict[str, int] = {}
     folios: dict[str, Folio] = {}
@@ -282,8 +294,6 @@ def _folios(lines: Lines, arch: str, config: Config) -> tuple[tuple[str, ...], t
     names = sorted(folios, key=lambda name: folios[name].pfn)
 
     def broken(count: int) -> str | None:
-        # Any call on any window will do: only the folios' rules can be broken.
-        probe = Case(Vma(0), Call(0, 0, 0, 1), (0,), arch=arch, config=config)
         return probe.replace(folios=tuple(folios[name] for name in names[:count])).check()
 
     # Rules hold for a folio and those before it, so the first that breaks one can be bisected.
@@ -299,7 +309,7 @@ def _ptes(lines: Lines, context: Context) -> tuple[int, ...]:
     words: dict[int, int] = {}
     for line in lines.each("pte"):
         lines.at = line.number
-        first, last = entries_of(line.name, ENTRIES_PER_TABLE[context.names.layout.arch])
+        first, last = entries_of(line.name, context.names.layout.entries_per_table)
         for index in range(first, last + 1):
             if index in words:
                 raise TextError(f"second pte {index}; each entry is given once")
@@ -325,15 +335,20 @@ def _hardware(lines: Lines, names: Vocabulary) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(bits.items()))
 
 
-def _check(lines: Lines, case: Case) -> None:
+def _check(lines: Lines, case: Case, probe: Case) -> None:
     """Raise at the line that breaks a rule of `Case.check()`.
 
-    The parts are put one by one into a case that keeps all rules: the one that
+    The parts are put one by one into `probe`, which keeps all rules: the one that
     makes it break one is to blame.
     """
     if case.check() is None:
         return
-    probe = Case(Vma(0), Call(0, 0, 0, 1), case.ptes, arch=case.arch, config=case.config)
+    probe = probe.replace(ptes=case.ptes)
+    broken = probe.check()
+    if broken:
+        # Too few entries: the last one is where more would have to come.
+        lines.at = max(lines.each("pte"), key=lambda line: int(line.name.split("..")[-1])).number
+        raise TextError(broken)
     parts: tuple[tuple[str, dict[str, object]], ...] = (
         ("table_addr", {"table_addr": case.table_addr}),
         ("range", {"call": case.call}),

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from mm import flags
-from mm.jit import entry, rule
+from mm.jit import rule
 from mm.layout import PTE_MARKER_GUARD, PTE_MARKER_POISONED, PTE_MARKER_UFFD_WP
+from mm.state import FLUSH, NR_FLUSHES
 
 from .batches import NO_PAGE, ZERO, page_row
 from .classes import NR_CLASSES
-from .words.x86_64 import WORDS as WORDS_X86_64
 from .workspace import numba_workspace
 
 # Kinds of entry; the number is the place in KINDS.
@@ -70,10 +70,23 @@ TRAITS = (
     ("batch > 1", "more than one entry is changed as a batch"),
     ("sub-batches", "a write upgrade must split a batch by exclusivity"),
     ("shifted exclusivity", "the historical condition: page i and page start + i differ"),
-    ("hardware bits", "the MMU sets a bit between detection and take"),
+    ("hardware bits", "the MMU flips a bit between detection and take"),
+    ("folded block", "a contpte block is folded (arm64)"),
+    ("cut block", "a folded block must be unfolded, because it is changed only in part (arm64)"),
     ("no change", "no entry changes"),
 )
-WILD, MID_FOLIO, MIXED, BATCH, SUB_BATCHES, SHIFTED, HARDWARE, NO_CHANGE = range(len(TRAITS))
+(
+    WILD,
+    MID_FOLIO,
+    MIXED,
+    BATCH,
+    SUB_BATCHES,
+    SHIFTED,
+    HARDWARE,
+    FOLDED_BLOCK,
+    CUT_BLOCK,
+    NO_CHANGE,
+) = range(len(TRAITS))
 
 # The tally of a campaign: one int64 array.
 CLASS_CASES = 0  # + class
@@ -83,7 +96,9 @@ TRAIT_CASES = KIND_CASES + len(KINDS)  # + trait
 CASES = TRAIT_CASES + len(TRAITS)
 ENTRIES = CASES + 1  # in the range
 ACTIVE = CASES + 2  # entries in the range that the reference changes or flushes
-TALLY_SIZE = CASES + 3
+REQUESTS = CASES + 3  # rows of the logs: the reference's, then the target's
+INVALIDATIONS = CASES + 5  # those of them that are sent at once
+TALLY_SIZE = CASES + 7
 
 _ONE = np.uint64(1)
 _PAYLOAD_UFFD_WP = np.uint64(PTE_MARKER_UFFD_WP)
@@ -102,7 +117,7 @@ def present_kind(words, state, word):
     facts = state.facts[0]
     if not words.hardware_valid(word):
         return PROT_NONE
-    if words.pfn(word) == facts.zero_pfn:
+    if words.pfn(state, word) == facts.zero_pfn:
         return ZERO_PAGE
     if words.special(word):
         return SPECIAL
@@ -124,7 +139,7 @@ def swap_kind(words, state, word):
     kind = words.swap_type(word)
     answer = UNKNOWN
     if kind == facts.swp_marker:
-        payload = words.swap_payload(word)
+        payload = words.swap_payload(state, word)
         if payload == _PAYLOAD_UFFD_WP:
             answer = MARKER_UFFD_WP
         elif payload == _PAYLOAD_POISON:
@@ -171,7 +186,7 @@ def count_batches(words, workspace):
         row = page_row(words, case, case.ptes[index])
         if row >= 0 and case.folios[row].nr_pages > 1:
             folio = case.folios[row]
-            start = np.int64(words.pfn(case.ptes[index]) - folio.pfn)
+            start = np.int64(words.pfn(case, case.ptes[index]) - folio.pfn)
             head = folio.first_page
             anon = (folio.folio_flags & flags.FOLIO_ANON) != ZERO
             mixed, shifted = False, False
@@ -191,6 +206,16 @@ def count_batches(words, workspace):
                 traits |= 1 << SHIFTED
         index = end
     return traits
+
+
+@rule
+def count_log(state, tally, side):
+    """Add the log of `state`, side 0 or 1, to the tally."""
+    rows = min(state.counts[NR_FLUSHES], state.flushes.shape[0])
+    tally[REQUESTS + side] += rows
+    for row in range(rows):
+        if state.flushes[row, 0] != FLUSH:
+            tally[INVALIDATIONS + side] += 1
 
 
 @rule
@@ -214,6 +239,9 @@ def count_case(words, workspace, tally, wild):
         word = case.ptes[i]
         if words.present(word):
             kinds |= 1 << present_kind(words, case, word)
+            if words.folded(word):
+                traits |= 1 << FOLDED_BLOCK
+                traits |= np.int64(workspace.cut[i]) << CUT_BLOCK
         elif words.none(word):
             kinds |= 1 << NONE_ENTRY
         else:
@@ -237,6 +265,8 @@ def count_case(words, workspace, tally, wild):
         tally[KIND_CASES + kind] += kinds >> kind & 1
     for trait in range(len(TRAITS)):
         tally[TRAIT_CASES + trait] += traits >> trait & 1
+    count_log(ours, tally, 0)
+    count_log(workspace.theirs, tally, 1)
     tally[CASES] += 1
     tally[ENTRIES] += facts.end - facts.start
     tally[ACTIVE] += active
@@ -247,12 +277,3 @@ def numba_count() -> Any:
     from numba import boolean, int64, void
 
     return void(numba_workspace(), int64[::1], boolean)
-
-
-@entry(numba_count)
-def count_x86_64(workspace, tally, wild):
-    """`count_case` for x86_64."""
-    count_case(WORDS_X86_64, workspace, tally, wild)
-
-
-COUNT = {"x86_64": count_x86_64}

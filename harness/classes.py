@@ -34,6 +34,28 @@ CLASSES: tuple[Class, ...] = (
         "writable (private), because the merge set soft-dirty",
     ),
     Class("dirty-moved", EXPLAINED, "dirty in another bit, with the same write permission"),
+    # arm64: repainting a contpte block gives all 16 entries what any of them has.
+    Class("accessed-by-unfold", EXPLAINED, "accessed, because another entry of its block was"),
+    Class("dirty-by-unfold", EXPLAINED, "dirty, because another entry of its block was"),
+    Class("accessed-by-fold", EXPLAINED, "accessed, because another entry of the new block is"),
+    Class("dirty-by-fold", EXPLAINED, "dirty, because another entry of the new block is"),
+    # Information: the kernel's comments forbid it, no bug is known. docs/findings.md.
+    Class(
+        "cont-set-without-tlbi",
+        EXPLAINED,
+        "a live block became contiguous with no invalidation in between",
+    ),
+    Class(
+        "cont-cleared-without-tlbi",
+        EXPLAINED,
+        "a live block is contiguous no more, with no invalidation in between",
+    ),
+    Class(
+        "not-judged",
+        EXPLAINED,
+        "a contpte block is torn on input (wild), so no kernel rule says what becomes of it",
+    ),
+    Class("extra-nmmu", EXPLAINED, "coprocessors are told, though only the merged entry needs it"),
     Class("extra-flush", EXPLAINED, "flushed, though only the merged entry needs it"),
     Class("flush-elided", EXPLAINED, "not flushed, though the entry alone would need it"),
     # Divergences in the word of an entry.
@@ -58,7 +80,17 @@ CLASSES: tuple[Class, ...] = (
     # Divergences in flushes.
     Class("flush-missing", DIVERGENCE, "its transition needs a flush, and none covers it"),
     Class("flush-unneeded", DIVERGENCE, "flushed, though no legal merge needs it"),
+    # Divergences in invalidations that are sent at once.
+    Class("unfold-missing", DIVERGENCE, "a cut block is unfolded without an invalidation"),
+    Class("unfold-unneeded", DIVERGENCE, "an unfold is logged for a block that nothing cuts"),
+    Class(
+        "fold-missing", DIVERGENCE, "a block is folded by its last entry without an invalidation"
+    ),
+    Class("fold-unneeded", DIVERGENCE, "a fold is logged for a block that was not folded so"),
+    Class("nmmu-missing", DIVERGENCE, "a write upgrade is not told to the coprocessors"),
+    Class("nmmu-unneeded", DIVERGENCE, "coprocessors are told, though no legal merge needs it"),
     # Divergences of the case as a whole.
+    Class("invalidation-wrong", DIVERGENCE, "an invalidation is malformed or out of order"),
     Class("flush-outside", DIVERGENCE, "a flush request is empty or leaves the range"),
     Class("pages-wrong", DIVERGENCE, "the return value differs"),
     Class("bad-map-wrong", DIVERGENCE, "the number of bad-map reports differs"),
@@ -75,6 +107,7 @@ CLASSES: tuple[Class, ...] = (
     Class("invariant-S", INVARIANT, "no soft-dirty bit is lost"),
     Class("invariant-F", INVARIANT, "the page or swap entry behind an entry stays"),
     Class("invariant-T", INVARIANT, "a TLB with the old entries keeps no stale right"),
+    Class("invariant-B", INVARIANT, "a contpte block is whole and consistent, or none"),
     Class("invariant-X", INVARIANT, "no bit combination that the kernel never makes"),
 )
 

@@ -6,7 +6,10 @@ field. The relation between the reference at 7.3 and the golden outcome of the
 batched kernel must leave nothing unexplained, and must see the historical bug
 wherever it changes an entry. The invariants may ring on no sane golden outcome.
 
-Batches and commits are compared in a traced build (`MIDFOLIO_TRACE=1`).
+An unbatched golden outcome goes through the relation too, as that of a target
+that changes one entry at a time. Batches and commits, and (counted apart) the
+raw reads, writes and exchanges of entries are compared in a traced build
+(`MIDFOLIO_TRACE=1`).
 """
 
 from collections import Counter
@@ -17,15 +20,28 @@ from typing import NamedTuple
 import numpy as np
 
 from mm.jit import TRACED
-from mm.state import BAD_MAP, FLUSH, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS, State
+from mm.state import (
+    BAD_MAP,
+    FLUSH,
+    FOLD,
+    NMMU,
+    NO_VM_WRITE,
+    NR_FLUSHES,
+    NR_STAMPS,
+    UNFOLD,
+    State,
+)
 
 from . import classes, renumber
-from .case import LAYOUTS, Case
+from .case import Case
+from .relation import EXACT, NONE
 from .run import Judgement, Outcome, judge_outcome, prepare, run
 from .targets import Target, load
 from .vectors import EXPECTATIONS, Expectation, Vector
 
 HISTORICAL = "zoo:first-page-is-folio-head"
+# Why a vector's implicit invalidation was sent, and its kind in the log.
+REASONS = {"unfold": UNFOLD, "fold": FOLD, "nmmu": NMMU}
 
 
 class Mismatch(NamedTuple):
@@ -50,6 +66,8 @@ class Report:
     mismatched: int = 0  # all of them; `mismatches` keeps those of the first ten cases
     class_cases: Counter[str] = field(default_factory=Counter)
     class_entries: Counter[str] = field(default_factory=Counter)
+    raw_checks: int = 0  # of reads, writes and exchanges of entries; in `checks`, too
+    raw_mismatched: int = 0
     related: int = 0  # golden outcomes of 7.3 that went through the relation
     bug_revealed: int = 0
 
@@ -82,16 +100,28 @@ def conform(
                 continue
             if name == "expect_6_12":
                 found += _check_unbatched(vector, expect, side("reference", arch), report)
-                continue
-            case = vector.case.replace(kernel=EXPECTATIONS[name])
-            ours = HISTORICAL if name == "expect_7_3_bug" else target
-            outcome = run(case, side(ours, arch).function)
-            found += _compare(vector, name, expect, outcome, report)
-            found += _check_relation(vector, name, case, expect, report)
+            else:
+                found += _check_batched(
+                    vector,
+                    name,
+                    expect,
+                    side(HISTORICAL if name == "expect_7_3_bug" else target, arch),
+                    report,
+                )
+        report.raw_mismatched += sum(m.field.startswith("raw_") for m in found)
         report.mismatched += len(found)
         if len({m.line for m in report.mismatches}) < 10:
             report.mismatches += found
     return report
+
+
+def _check_batched(
+    vector: Vector, name: str, expect: Expectation, target: Target, report: Report
+) -> list[Mismatch]:
+    """`expect_7_3` and `expect_7_3_bug`: the batched side or what takes its place."""
+    case = vector.case.replace(kernel=EXPECTATIONS[name])
+    found = _compare(vector, name, expect, run(case, target.function), report)
+    return found + _check_relation(vector, name, case, expect, report)
 
 
 def _check_unbatched(
@@ -99,7 +129,7 @@ def _check_unbatched(
 ) -> list[Mismatch]:
     """`expect_6_12`: the reference, in 6.12's swap type numbers."""
     golden = tuple(int(word, 16) for word in expect.ptes)
-    layout = LAYOUTS[vector.case.arch]
+    layout = vector.case.layout
     if vector.native_6_12:
         case = vector.case.replace(kernel="6.12")
         outcome = run(case, reference.function)
@@ -110,8 +140,9 @@ def _check_unbatched(
         outcome = replace(outcome, ptes=ptes)
         golden = renumber.number_back(golden, entries, layout, "7.3", "6.12")
     found = _compare(vector, "expect_6_12", expect, outcome, report)
+    judgement = _judge_golden(case, expect, golden, NONE)
+    found += _check_explained(vector, "expect_6_12", judgement, report)
     if not vector.wild:
-        judgement = _judge_golden(case, expect, golden)
         found += _check_invariants(vector, "expect_6_12", judgement, report)
     return found
 
@@ -140,11 +171,22 @@ def _compare(
     if TRACED and expect.subs is not None:
         checks.append(("subs", tuple(expect.subs), outcome.commits))
     report.checks += len(checks)
+    raw = [
+        (what, expected, got)
+        for what, expected, got in (
+            ("raw_reads", expect.raw_reads, outcome.loads),
+            ("raw_writes", expect.raw_writes, outcome.stores),
+            ("raw_xchg", expect.raw_xchg, outcome.takes),
+        )
+        if TRACED and expected is not None
+    ]
+    report.checks += len(raw)
+    report.raw_checks += len(raw)
     return [
         Mismatch(
             vector.path, vector.line, vector.id, name, what, *_shortest_difference(expected, got)
         )
-        for what, expected, got in checks
+        for what, expected, got in (*checks, *raw)
         if expected != got
     ]
 
@@ -166,18 +208,22 @@ def _text(value: object) -> str:
     return str(value)
 
 
-def _judge_golden(case: Case, expect: Expectation, ptes: tuple[int, ...]) -> Judgement:
+def _judge_golden(
+    case: Case, expect: Expectation, ptes: tuple[int, ...], batching: int
+) -> Judgement:
     """The judges' verdict on a golden outcome, as if a target had produced it."""
     workspace, ours = prepare(case)
     _set_outcome(workspace.theirs, expect, ptes)
-    return judge_outcome(case, "golden", workspace, ours, expect.pages)
+    return judge_outcome(case, "golden", workspace, ours, expect.pages, batching)
 
 
 def _set_outcome(state: State, expect: Expectation, ptes: tuple[int, ...]) -> None:
     state.ptes[:] = np.array(ptes, np.uint64)
-    for row, (address, pages) in enumerate(expect.flush):
-        state.flushes[row] = (int(FLUSH), int(address, 16), pages)
-    state.counts[NR_FLUSHES] = len(expect.flush)
+    rows = [(FLUSH, address, pages) for address, pages in expect.flush]
+    rows += [(REASONS[why], address, pages) for address, pages, why in expect.tlbi or ()]
+    for row, (kind, address, pages) in enumerate(rows):
+        state.flushes[row] = (int(kind), int(address, 16), pages)
+    state.counts[NR_FLUSHES] = len(rows)
     for row, pfn in enumerate(expect.access_time):
         state.stamps[row] = int(pfn, 16)
     state.counts[NR_STAMPS] = len(expect.access_time)
@@ -189,8 +235,8 @@ def _check_relation(
     vector: Vector, name: str, case: Case, expect: Expectation, report: Report
 ) -> list[Mismatch]:
     """The relation between the reference at 7.3 and the golden outcome of the batched kernel."""
-    judgement = _judge_golden(case, expect, tuple(int(word, 16) for word in expect.ptes))
-    diverges = judgement.union & int(classes.DIVERGENCE_BITS)
+    golden = tuple(int(word, 16) for word in expect.ptes)
+    judgement = _judge_golden(case, expect, golden, EXACT)
     if name == "expect_7_3_bug":
         if not vector.bug_reveals:
             return []
@@ -205,13 +251,20 @@ def _check_relation(
         entries += judgement.found_case >> number & 1
         report.class_entries[c.name] += entries
         report.class_cases[c.name] += entries > 0
+    return _check_invariants(vector, name, judgement, report) + _check_explained(
+        vector, name, judgement, report
+    )
+
+
+def _check_explained(
+    vector: Vector, name: str, judgement: Judgement, report: Report
+) -> list[Mismatch]:
+    """The relation leaves nothing of a golden outcome unexplained."""
     report.checks += 1
-    found = _check_invariants(vector, name, judgement, report)
+    diverges = judgement.union & int(classes.DIVERGENCE_BITS)
     if diverges:
-        found.append(
-            _mismatch(vector, name, "relation", "nothing", ", ".join(classes.names(diverges)))
-        )
-    return found
+        return [_mismatch(vector, name, "relation", "nothing", ", ".join(classes.names(diverges)))]
+    return []
 
 
 def _check_invariants(

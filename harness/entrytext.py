@@ -9,10 +9,11 @@ account for each of its bits.
 
 from functools import lru_cache
 
+from .anatomy import is_present
 from .case import MAX_WORD
 from .pagetext import Context, Entry, TextError, format_page, parse_number, parse_page, small_or_hex
 from .swaptext import SWAP_KINDS, describe_swap, parse_swap
-from .vocabulary import Vocabulary
+from .vocabulary import Letters, Vocabulary
 
 # Entries of one window differ in their page more often than in their other bits.
 REMEMBERED = 1024
@@ -34,38 +35,42 @@ def format_fields(names: Vocabulary, word: int) -> str:
     )
 
 
-def _letters_of(names: Vocabulary, word: int) -> str | None:
-    """The letters that say most of `word`: no more than one of their fields differs."""
-    if not word & names.lettered:
+def _letters_of(names: Vocabulary, letters: Letters, word: int) -> str | None:
+    """Those of `letters` that say most of `word`: no more than one of their fields differs."""
+    if not word & letters.mask:
         return None
 
-    def differing(letters: str) -> int:
-        difference = (names.letters[letters] ^ word) & names.lettered
+    def differing(name: str) -> int:
+        difference = (letters.words[name] ^ word) & letters.mask
         return sum(1 for field in names.fields.values() if difference & field)
 
-    best = min(names.letters, key=differing)
+    best = min(letters.words, key=differing)
     return best if differing(best) <= 1 else None
 
 
-@lru_cache(REMEMBERED)
-def _format_lettered(names: Vocabulary, word: int) -> str:
+def _format_lettered(names: Vocabulary, letters: Letters, word: int) -> str:
     """`r-x accessed -user pkey=5`: letters, then each field that they do not say."""
-    letters = _letters_of(names, word)
-    base = names.letters[letters] if letters else 0
-    texts = [letters] if letters else []
-    for name, mask in names.fields.items():
+    name = _letters_of(names, letters, word)
+    base = letters.words[name] if name else 0
+    texts = [name] if name else []
+    for field, mask in names.fields.items():
         if not (word ^ base) & mask:
             continue
-        texts.append(format_fields(names, word & mask) or f"-{name}")
+        texts.append(format_fields(names, word & mask) or f"-{field}")
     return " ".join(texts)
 
 
-def _parse_fields(names: Vocabulary, words: list[str]) -> int:
+@lru_cache(REMEMBERED)
+def _format_entry_fields(names: Vocabulary, word: int) -> str:
+    return _format_lettered(names, names.entries, word)
+
+
+def _parse_fields(names: Vocabulary, letters: Letters, words: list[str]) -> int:
     """The word that letters and field names stand for, with an empty PFN field."""
     fields = names.fields
     value = 0
-    if words and words[0] in names.letters:
-        value = names.letters[words[0]]
+    if words and words[0] in letters.words:
+        value = letters.words[words[0]]
         words = words[1:]
     seen = set()
     for word in words:
@@ -74,7 +79,7 @@ def _parse_fields(names: Vocabulary, words: list[str]) -> int:
         name = name.removeprefix("-")
         if name not in fields or (cleared and has_value):
             raise TextError(
-                f"unknown word {word!r}; one of {' '.join(names.letters)} may come first, then "
+                f"unknown word {word!r}; one of {' '.join(letters.words)} may come first, then "
                 f"fields of {names.layout.arch}: {' '.join(fields)}"
             )
         if name in seen:
@@ -100,12 +105,12 @@ def _field_value(name: str, mask: int, cleared: bool, has_value: str, text: str)
     return value << _bits(mask)
 
 
-# Words without a page: the call's newprot, bits that the hardware sets.
+# Words without a page: the call's newprot, bits that the hardware flips.
 
 
 def format_newprot(names: Vocabulary, word: int) -> str:
     """The text of a pgprot, which is an entry without a PFN."""
-    text = _format_lettered(names, word)
+    text = _format_lettered(names, names.protections, word)
     return text if text and _reads_back(names, text, word) else f"raw {word:#x}"
 
 
@@ -116,7 +121,7 @@ def format_bits(names: Vocabulary, word: int) -> str:
 
 
 def _reads_back(names: Vocabulary, text: str, word: int) -> bool:
-    return _parse_fields(names, text.split()) == word
+    return _parse_fields(names, names.protections, text.split()) == word
 
 
 def parse_bits(names: Vocabulary, words: list[str]) -> int:
@@ -125,7 +130,7 @@ def parse_bits(names: Vocabulary, words: list[str]) -> int:
         return _parse_raw(words)
     if not words:
         raise TextError("nothing is given; letters like r-x, names of fields, or raw 0x...")
-    return _parse_fields(names, words)
+    return _parse_fields(names, names.protections, words)
 
 
 def _parse_raw(words: list[str]) -> int:
@@ -171,28 +176,26 @@ def parse_entry(context: Context, words: list[str], advance: int = 0) -> int:
             f"{' '.join(words)!r} must begin with a page (A+0, pfn=0x...), none, raw, swap, "
             f"or one of {' '.join(SWAP_KINDS)}"
         )
-    word = _parse_fields(context.names, words[1:])
+    word = _parse_fields(context.names, context.names.entries, words[1:])
     return word | _pfn_field(context, word, pfn)
 
 
 def _pfn_bits(context: Context) -> int:
-    return context.names.pfn_mask.bit_length() - context.page_shift
+    return context.names.pfn_mask.bit_length() - context.names.layout.page_shift
 
 
 def _pfn_field(context: Context, word: int, pfn: int) -> int:
     """The bits that hold `pfn` in an entry whose other bits are `word`."""
-    mask = context.names.pfn_mask
-    inverted = context.names.layout.pfn_inverted and not word & context.names.valid
-    return ((pfn << context.page_shift) ^ (MAX_WORD if inverted else 0)) & mask
+    names = context.names
+    inverted = names.layout.pfn_inverted and not word & names.valid
+    return ((pfn << names.layout.page_shift) ^ (MAX_WORD if inverted else 0)) & names.pfn_mask
 
 
 def _describe_mapped(context: Context, word: int) -> Entry | None:
-    """A valid entry, or one of PROT_NONE; other words are no text that people would read."""
+    """A valid or present entry; fields would say nothing of what another word is."""
     names, mask = context.names, context.names.pfn_mask
-    rest = word & ~mask
-    none = names.letters["---"]
-    is_protnone = rest & none == none and _letters_of(names, rest) == "---"
-    if not rest & names.valid and not is_protnone:
+    if not word & names.valid and not is_present(names.layout, word):
         return None
-    pfn = ((word & mask) ^ _pfn_field(context, rest, 0)) >> context.page_shift
-    return Entry("", pfn, _format_lettered(names, rest))
+    rest = word & ~mask
+    pfn = ((word & mask) ^ _pfn_field(context, rest, 0)) >> names.layout.page_shift
+    return Entry("", pfn, _format_entry_fields(names, rest))

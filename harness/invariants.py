@@ -14,6 +14,7 @@ from mm.layout import PTE_MARKER_UFFD_WP
 
 from . import classes
 from .batches import page_is_exclusive
+from .workspace import FLUSHED, NOTHING
 
 ZERO = np.uint64(0)
 MARKER_UFFD_WP = np.uint64(PTE_MARKER_UFFD_WP)
@@ -63,12 +64,13 @@ def judge_present(words, state, old, new, covered, sane):
         found = found | F
     # On the way the word may be 0, which counts as not inverted, and then the
     # kernel itself changes the PFN. It takes a PFN field of all zeros or all
-    # ones and a protection without any bit: a wild case.
-    old_pfn = words.pfn(old)
+    # ones and a protection without any bit: a wild case. So is a PFN in newprot.
+    old_pfn = words.pfn(state, old)
     corner = old_pfn == ZERO or old_pfn > state.facts[0].highest_memmap_pfn
-    if (sane or not corner) and words.pfn(new) != old_pfn:
+    corner = corner or not words.is_protection(state)
+    if (sane or not corner) and words.pfn(state, new) != old_pfn:
         found = found | F
-    if not covered and words.hardware_valid(old) and words.revoked(old, new):
+    if not covered and words.hardware_valid(old) and words.revoked(state, old, new):
         found = found | T
     if sane and words.present(new):
         found = found | judge_permissions(words, state, new)
@@ -89,7 +91,7 @@ def judge_swap(words, state, old, new, sane):
     lost = words.swap_soft_dirty(old) and not words.swap_soft_dirty(new)
     if tracked and lost and not downgraded:
         found = found | S
-    if words.swap_offset(old) != words.swap_offset(new):
+    if words.swap_offset(state, old) != words.swap_offset(state, new):
         found = found | F
     if sane:
         if words.present(new):
@@ -108,7 +110,7 @@ def judge_none(words, state, old, new, sane):
     marker = (
         not words.present(new)
         and words.swap_type(new) == state.facts[0].swp_marker
-        and words.swap_payload(new) == MARKER_UFFD_WP
+        and words.swap_payload(state, new) == MARKER_UFFD_WP
     )
     return ZERO if marker else F
 
@@ -124,14 +126,15 @@ def judge_invariants(words, workspace, sane):
         old, new = case.ptes[i], theirs.ptes[i]
         found = ZERO
         if i < facts.start or i >= facts.end:
-            if new != old:
+            if new != old and not words.repainted(old, new):
                 found = N
         elif words.present(old):
             # An entry that was rewritten was taken, and what the hardware set
             # before that is part of what must not be lost.
             if new != old:
-                old = old | case.hardware[i]
-            found = judge_present(words, case, old, new, workspace.covered[i] != 0, sane)
+                old = old ^ case.hardware[i]
+            covered = (workspace.covered[i] & FLUSHED) != NOTHING
+            found = judge_present(words, case, old, new, covered, sane)
         elif words.none(old):
             found = judge_none(words, case, old, new, sane)
         else:

@@ -1,20 +1,20 @@
-"""All judges of one case in one pass: the relation, the invariants, the inputs.
+"""What closes a judgement: the inputs compared, all classes united; and where the judges are.
 
-`JUDGE[arch]` is compiled once; the campaign and a single replay call the same
-function, so that what a campaign sees is what a replay shows.
+Each architecture's judge (`harness.judges`) is compiled once; the campaign and a
+single replay call the same function, so that what a campaign sees is what a
+replay shows.
 """
 
+import importlib
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from mm.jit import entry, rule
+from mm.jit import rule
 
 from . import classes
 from .batches import ZERO
-from .invariants import judge_invariants
-from .relation import REFERENCE, judge_relation
-from .words.x86_64 import WORDS as WORDS_X86_64
 from .workspace import FOLIO_WORDS, numba_workspace
 
 INPUT_CHANGED = classes.bit("input-changed")
@@ -63,16 +63,6 @@ def numba_judge() -> Any:
     return uint64(numba_workspace(), int64, int64, boolean, int64)
 
 
-RULES_X86_64 = REFERENCE["x86_64"][1]
-
-
-# One layer of calls only: each would be optimized once more with all that it inlines.
-@entry(numba_judge)
-def judge_x86_64(workspace, our_pages, their_pages, sane, batching):
-    """Fill `found` and `found_case` with everything that any judge finds; returns their union."""
-    judge_relation(WORDS_X86_64, RULES_X86_64, workspace, our_pages, their_pages, batching)
-    judge_invariants(WORDS_X86_64, workspace, sane)
-    return union_of(workspace)
-
-
-JUDGE = {"x86_64": judge_x86_64}
+def judges_of(arch: str) -> ModuleType:
+    """The compiled entry points of `arch`: `judge`, `count`, `spoil`. Importing compiles."""
+    return importlib.import_module(f"harness.judges.{arch}")

@@ -40,7 +40,6 @@ class Context(NamedTuple):
     names: Vocabulary
     kernel: str
     swap_types: SwapTypes
-    page_shift: int
     folios: tuple[Folio, ...]  # ascending
     folio_names: tuple[str, ...]  # as they stand in the file
 

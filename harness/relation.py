@@ -11,16 +11,20 @@ reports of its batches is never read. This is the only module of `harness` that
 applies the reference.
 """
 
+import importlib
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from mm.flags import VM_SHARED
 from mm.jit import jit, rule
-from mm.state import BAD_MAP, FLUSH, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS
-from reference import x86_64 as reference_x86_64
+from mm.state import BAD_MAP, FLUSH, NMMU, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS
 from reference.walk import change_present, is_changed
 
 from . import classes
 from .batches import batch_end, merge, page_is_exclusive, page_row
+from .workspace import FLUSHED, NOTHING, TOLD
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -31,6 +35,8 @@ SOFT_DIRTY_MERGED = classes.bit("soft-dirty-merged")
 WRITE_BY_MERGED_DIRTY = classes.bit("write-by-merged-dirty")
 WRITE_BY_MERGED_SOFT_DIRTY = classes.bit("write-by-merged-soft-dirty")
 DIRTY_MOVED = classes.bit("dirty-moved")
+NOT_JUDGED = classes.bit("not-judged")
+EXTRA_NMMU = classes.bit("extra-nmmu")
 EXTRA_FLUSH = classes.bit("extra-flush")
 FLUSH_ELIDED = classes.bit("flush-elided")
 COW_WRITE = classes.bit("cow-write")
@@ -42,6 +48,9 @@ NONE_CHANGED = classes.bit("none-changed")
 OUTSIDE_CHANGED = classes.bit("outside-changed")
 FLUSH_MISSING = classes.bit("flush-missing")
 FLUSH_UNNEEDED = classes.bit("flush-unneeded")
+NMMU_MISSING = classes.bit("nmmu-missing")
+NMMU_UNNEEDED = classes.bit("nmmu-unneeded")
+INVALIDATION_WRONG = classes.bit("invalidation-wrong")
 FLUSH_OUTSIDE = classes.bit("flush-outside")
 PAGES_WRONG = classes.bit("pages-wrong")
 BAD_MAP_WRONG = classes.bit("bad-map-wrong")
@@ -53,14 +62,31 @@ BITS_CHANGED = classes.bit("bits-changed")
 # Which variants of an entry count as legal: --batching.
 EXACT = 0  # its own bits, and the exact merge of its legal batch
 ANY = 1  # the same for a target that may cut its batches anywhere
+NONE = 2  # its own bits: the target changes one entry at a time
 
-# The reference's side of each architecture: the whole walk, and its table of rules.
-REFERENCE = {"x86_64": (reference_x86_64.change_pte_range, reference_x86_64.ARCH)}
+# What becomes of the demand that an entry be flushed, or told to the coprocessors.
+MET, MISSING, ELIDED, EXTRA, UNNEEDED = range(5)
+
+
+def reference_side(arch: str) -> Callable[..., int]:
+    """The reference's change_pte_range of `arch`. Importing compiles, so it is done when asked."""
+    function: Callable[..., int] = importlib.import_module(f"reference.{arch}").change_pte_range
+    return function
+
+
+def reference_rules(arch: str) -> Any:
+    """The reference's table of rules of `arch`, for the judges."""
+    return importlib.import_module(f"reference.{arch}").ARCH
 
 
 @rule
-def find_coverage(state, covered):
-    """Mark the entries whose page lies inside a flush request of `state`; class bits of bad requests."""
+def find_coverage(state, covered, blocks):
+    """Mark the entries whose page lies inside a row of the log of `state`; class bits of bad rows.
+
+    FLUSHED by a request, TOLD by an invalidation for the coprocessors. Folds and
+    unfolds are wrong unless the architecture has `blocks` (harness.contpte
+    judges them).
+    """
     facts = state.facts[0]
     for i in range(facts.nr_ptes):
         covered[i] = 0
@@ -73,8 +99,12 @@ def find_coverage(state, covered):
     low = facts.table_addr + (np.uint64(facts.start) << facts.page_shift)
     high = facts.table_addr + (np.uint64(facts.end) << facts.page_shift)
     for row in range(rows):
-        if state.flushes[row, 0] != FLUSH:
+        kind = state.flushes[row, 0]
+        if kind != FLUSH and kind != NMMU:
+            if not blocks:
+                found = found | INVALIDATION_WRONG
             continue
+        mark = FLUSHED if kind == FLUSH else TOLD
         address, pages = state.flushes[row, 1], state.flushes[row, 2]
         if (
             pages == ZERO
@@ -83,7 +113,7 @@ def find_coverage(state, covered):
             or (address & (page_size - ONE)) != ZERO
             or pages > (high - address) >> facts.page_shift
         ):
-            found = found | FLUSH_OUTSIDE
+            found = found | (FLUSH_OUTSIDE if kind == FLUSH else INVALIDATION_WRONG)
         if address < low or address >= high:
             continue
         index = np.int64((address - facts.table_addr) >> facts.page_shift)
@@ -91,12 +121,12 @@ def find_coverage(state, covered):
         room = facts.end - index
         length = np.int64(pages) if pages < np.uint64(room) else room
         for i in range(index, index + length):
-            covered[i] = 1
+            covered[i] = covered[i] | mark
     return found
 
 
 @rule
-def find_batches(words, rules, workspace):
+def find_batches(words, rules, workspace, batching):
     """Fill `first`, `changed`, `merged` and `result` of the workspace from the case.
 
     `ours` serves as the state that the reference's rules read; what they report
@@ -113,7 +143,9 @@ def find_batches(words, rules, workspace):
         if not words.present(word):
             index += 1
             continue
-        end = batch_end(words, case, index, page_row(words, case, word))
+        end = index + 1
+        if batching != NONE:
+            end = batch_end(words, case, index, page_row(words, case, word))
         # One answer for the batch: accessed and dirtiness do not bear on it.
         changed = is_changed(rules, ours, word)
         template = merge(words, case, index, end)
@@ -121,7 +153,7 @@ def find_batches(words, rules, workspace):
             workspace.first[i] = index
             if changed:
                 workspace.changed[i] = 1
-                workspace.merged[i] = words.advance(template, np.uint64(i - index))
+                workspace.merged[i] = words.advance(case, template, np.uint64(i - index))
         index = end
 
 
@@ -159,10 +191,10 @@ def fewer(a, b):
 
 @jit
 def divergence_classes(words, state, own, merged, word):
-    """Classes of an unexplained `word`: how it differs from the nearer of the two legal words."""
+    """Classes of an unexplained present entry, now `word`: how it differs from the nearer of the two legal words."""
     if not words.present(word) and words.present(merged):
         return ENTRY_LOST
-    found = fewer(words.difference(own, word), words.difference(merged, word))
+    found = fewer(words.difference(state, own, word), words.difference(state, merged, word))
     if (
         (found & WRITE_GAINED) != ZERO
         and (state.facts[0].vma_flags & VM_SHARED) == ZERO
@@ -176,8 +208,8 @@ def divergence_classes(words, state, own, merged, word):
 def tolerant_explains(words, rules, workspace, index, word):
     """Explanations beyond the exact ones, for a target that cuts batches anywhere.
 
-    Returns two bits: 1 = some tolerant variant yields `word`, 2 = one that does
-    needs a flush. Variants: {own; own made dirty, if any entry of the legal batch
+    Returns bits: 1 = some tolerant variant yields `word`, 2 = one that does needs
+    a flush, 4 = one that does must be told to the coprocessors. Variants: {own; own made dirty, if any entry of the legal batch
     is; pte_mkdirty of own, if any after the first is} x {own accessed; set, if
     any has it}.
     """
@@ -186,13 +218,13 @@ def tolerant_explains(words, rules, workspace, index, word):
     any_dirty, later_dirty, any_accessed = False, False, False
     i = first
     while i < case.facts[0].end and workspace.first[i] == first:
-        other = case.ptes[i] | case.hardware[i]
+        other = case.ptes[i] ^ case.hardware[i]
         any_accessed = any_accessed or words.accessed(other)
         if words.dirty(other):
             any_dirty = True
             later_dirty = later_dirty or i > first
         i += 1
-    own = case.ptes[index] | case.hardware[index]
+    own = case.ptes[index] ^ case.hardware[index]
     answer = 0
     for dirtied in range(3):
         if (dirtied == 1 and not any_dirty) or (dirtied == 2 and not later_dirty):
@@ -212,49 +244,112 @@ def tolerant_explains(words, rules, workspace, index, word):
                 answer = answer | 1
                 if result.flush:
                     answer = answer | 2
+                if words.needs_nmmu(case, variant, word):
+                    answer = answer | 4
     return answer
+
+
+@rule
+def judge_demand(own_needs, merged_needs, by_own, by_merged, tolerated, done):
+    """What becomes of a demand on one entry: MET, MISSING, ELIDED, EXTRA or UNNEEDED.
+
+    `own_needs`, `merged_needs`: each variant's transition demands it; `by_own`,
+    `by_merged`: which of them explain the word; `tolerated`: a tolerant variant
+    explains it and demands; `done`: the target did it.
+    """
+    # Own and merged word give one result and yet disagree about the flush only if
+    # a read-only entry has the hardware's dirty bit, which the merge moves first
+    # (wild; no right is at stake): then the kernel flushes as it batches.
+    needs = own_needs and by_own
+    if by_merged:
+        needs = merged_needs and (needs or not by_own)
+    needs = needs or tolerated
+    if done:
+        if not own_needs and not merged_needs and not needs:
+            return UNNEEDED
+        return MET if own_needs else EXTRA
+    if needs:
+        return MISSING
+    return ELIDED if own_needs else MET
+
+
+@rule
+def flush_classes(verdict, explained):
+    """The classes of `judge_demand` for a flush request."""
+    if verdict == MISSING:
+        return FLUSH_MISSING
+    if verdict == ELIDED and explained:
+        return FLUSH_ELIDED
+    if verdict == EXTRA:
+        return EXTRA_FLUSH
+    return FLUSH_UNNEEDED if verdict == UNNEEDED else ZERO
+
+
+@rule
+def nmmu_classes(verdict):
+    """The classes of `judge_demand` for what the coprocessors must be told."""
+    if verdict == MISSING:
+        return NMMU_MISSING
+    if verdict == EXTRA:
+        return EXTRA_NMMU
+    return NMMU_UNNEEDED if verdict == UNNEEDED else ZERO
 
 
 @rule
 def judge_changed(words, rules, workspace, index, batching):
     """Class bits of entry `index`, which is present and which this call changes."""
     case = workspace.case
+    taken = case.ptes[index] ^ case.hardware[index]
     own = workspace.ours.ptes[index]
-    own_needs = workspace.needed[index] != 0
+    own_needs = (workspace.needed[index] & FLUSHED) != NOTHING
     word = workspace.theirs.ptes[index]
-    covered = workspace.covered[index] != 0
-    merged, merged_needs = own, own_needs
-    if workspace.merged[index] != (case.ptes[index] | case.hardware[index]):
-        result = change_present(rules, workspace.ours, workspace.merged[index])
+    covered = (workspace.covered[index] & FLUSHED) != NOTHING
+    variant, merged, merged_needs = taken, own, own_needs
+    if workspace.merged[index] != taken:
+        variant = workspace.merged[index]
+        result = change_present(rules, workspace.ours, variant)
         merged, merged_needs = result.word, result.flush
+    if not words.is_protection(case):
+        # Then it matters that the batch is changed as its first entry and advanced after that.
+        first = workspace.first[index]
+        head = change_present(rules, workspace.ours, workspace.merged[first]).word
+        advanced = words.advance(case, head, np.uint64(index - first))
+        merged = words.with_upgrade_of(advanced, merged)
     workspace.result[index] = merged
 
     found = ZERO
-    explained = word == own or word == merged
-    # Own and merged word give one result and yet disagree about the flush only if
-    # a read-only entry has the hardware's dirty bit, which the merge moves first
-    # (wild; no right is at stake): then the kernel flushes as it batches.
-    needs = own_needs and word == own
-    if word == merged:
-        needs = merged_needs and (needs or word != own)
+    by_own, by_merged = word == own, word == merged
+    explained = by_own or by_merged
+    verdict = judge_demand(own_needs, merged_needs, by_own, by_merged, False, covered)
     tolerated = 0
-    if batching == ANY and not (explained and covered == needs):
+    if batching == ANY and (not explained or verdict == UNNEEDED):
         tolerated = tolerant_explains(words, rules, workspace, index, word)
         explained = explained or (tolerated & 1) != 0
-        needs = needs or (tolerated & 2) != 0
+        needs = (tolerated & 2) != 0
+        verdict = judge_demand(own_needs, merged_needs, by_own, by_merged, needs, covered)
     if not explained:
         found = found | divergence_classes(words, case, own, merged, word)
     elif word != own:
         found = found | merge_classes(words, case, own, word)
-    if covered:
-        if not own_needs and not merged_needs and not needs:
-            found = found | FLUSH_UNNEEDED
-        elif not own_needs:
-            found = found | EXTRA_FLUSH
-    elif needs:
-        found = found | FLUSH_MISSING
-    elif own_needs and explained:
-        found = found | FLUSH_ELIDED
+    found = found | flush_classes(verdict, explained)
+    told = (workspace.covered[index] & TOLD) != NOTHING
+    own_tells = words.needs_nmmu(case, taken, own)
+    merged_tells = words.needs_nmmu(case, variant, merged)
+    if told or own_tells or merged_tells or (tolerated & 4) != 0:
+        needs = (tolerated & 4) != 0
+        verdict = judge_demand(own_tells, merged_tells, by_own, by_merged, needs, told)
+        found = found | nmmu_classes(verdict)
+    return found
+
+
+@rule
+def uncalled_for(workspace, index):
+    """Class bits of flushes of an entry that this call does not change."""
+    found = ZERO
+    if (workspace.covered[index] & FLUSHED) != NOTHING:
+        found = found | FLUSH_UNNEEDED
+    if (workspace.covered[index] & TOLD) != NOTHING:
+        found = found | NMMU_UNNEEDED
     return found
 
 
@@ -269,9 +364,7 @@ def judge_untouched(words, workspace, index):
             found = SKIPPED_CHANGED
     elif word != workspace.ours.ptes[index]:
         found = NONE_CHANGED if words.none(before) else SWAP_CHANGED
-    if workspace.covered[index] != 0:
-        found = found | FLUSH_UNNEEDED
-    return found
+    return found | uncalled_for(workspace, index)
 
 
 @rule
@@ -296,32 +389,39 @@ def _all_in(stamps, nr, others, nr_others):
 
 
 @rule
-def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
-    """Fill `found` and `found_case` with the relation's classes; both runs are done."""
-    case, ours, theirs = workspace.case, workspace.ours, workspace.theirs
-    facts = case.facts[0]
-    # The rules that are applied below may report into `ours` again.
-    our_bad_map, our_warns = ours.counts[BAD_MAP], ours.counts[NO_VM_WRITE]
-    our_stamps = ours.counts[NR_STAMPS]
-    found_case = ZERO
-    find_coverage(ours, workspace.needed)
-    found_case = found_case | find_coverage(theirs, workspace.covered)
+def judge_case(workspace, our_pages, their_pages, blocks):
+    """Class bits of the case as a whole; fills `needed` and `covered`. Both runs are done.
+
+    Comes before anything that applies the reference's rules, which may report
+    into `ours` again.
+    """
+    ours, theirs = workspace.ours, workspace.theirs
+    find_coverage(ours, workspace.needed, blocks)
+    found = find_coverage(theirs, workspace.covered, blocks)
     if our_pages != their_pages:
-        found_case = found_case | PAGES_WRONG
-    if our_bad_map != theirs.counts[BAD_MAP]:
-        found_case = found_case | BAD_MAP_WRONG
-    if (our_warns != 0) != (theirs.counts[NO_VM_WRITE] != 0):
-        found_case = found_case | WARN_WRONG
-    their_stamps = theirs.counts[NR_STAMPS]
+        found = found | PAGES_WRONG
+    if ours.counts[BAD_MAP] != theirs.counts[BAD_MAP]:
+        found = found | BAD_MAP_WRONG
+    if (ours.counts[NO_VM_WRITE] != 0) != (theirs.counts[NO_VM_WRITE] != 0):
+        found = found | WARN_WRONG
+    our_stamps, their_stamps = ours.counts[NR_STAMPS], theirs.counts[NR_STAMPS]
     if their_stamps > theirs.stamps.shape[0]:
-        found_case = found_case | LOG_OVERFLOW
+        found = found | LOG_OVERFLOW
         their_stamps = theirs.stamps.shape[0]
     if (our_stamps != 0 or their_stamps != 0) and not same_stamps(
         ours.stamps, our_stamps, theirs.stamps, their_stamps
     ):
-        found_case = found_case | ACCESS_TIME_WRONG
+        found = found | ACCESS_TIME_WRONG
+    return found
 
-    find_batches(words, rules, workspace)
+
+@rule
+def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
+    """Fill `found` and `found_case` with the relation's classes; both runs are done."""
+    case, theirs = workspace.case, workspace.theirs
+    facts = case.facts[0]
+    workspace.found_case[0] = judge_case(workspace, our_pages, their_pages, False)
+    find_batches(words, rules, workspace, batching)
     for i in range(facts.nr_ptes):
         if i < facts.start or i >= facts.end:
             outside = OUTSIDE_CHANGED if theirs.ptes[i] != case.ptes[i] else ZERO
@@ -330,4 +430,3 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
             workspace.found[i] = judge_changed(words, rules, workspace, i, batching)
         else:
             workspace.found[i] = judge_untouched(words, workspace, i)
-    workspace.found_case[0] = found_case

@@ -7,10 +7,10 @@ without colour. `plain` joins them, for files and tests.
 from collections.abc import Iterable, Sequence
 
 from mm import flags
-from mm.version import VERSIONS
 
-from . import classes
-from .case import LAYOUTS, Case
+from . import anatomy, classes
+from .case import Case, layout_of
+from .cells import cell
 from .differences import CASE, Difference, differences
 from .pagetext import folio_name, folio_of
 from .run import Judgement, Outcome
@@ -18,6 +18,8 @@ from .run import Judgement, Outcome
 Line = list[tuple[str, str]]
 
 MAX_COLUMNS = 12
+# The same where blocks are drawn: a row begins with a block, or in its middle.
+BLOCK_COLUMNS = 8
 # The classes of one entry are listed up to this many lines.
 MAX_DETAILS = 12
 
@@ -48,7 +50,7 @@ def header(case: Case) -> str:
         for name in ("PFNMAP", "MIXEDMAP", "UFFD_WP", "UFFD_RWP")
         if vm & int(flags.VM_FLAGS[name])
     ]
-    if not vm & int(flags.VM_SOFTDIRTY):
+    if case.config.soft_dirty and not vm & int(flags.VM_SOFTDIRTY):
         words.append("soft-dirty-tracked")
     call = [name.lower() for name, bit in flags.CP_FLAGS.items() if case.call.cp_flags & int(bit)]
     verb = (
@@ -57,49 +59,24 @@ def header(case: Case) -> str:
         else " ".join(["mprotect", *call])
     )
     return (
-        f"{case.arch}, kernel {case.kernel}, {' '.join(words)} vma, {verb}, "
+        f"{_machine(case)}, kernel {case.kernel}, {' '.join(words)} vma, {verb}, "
         f"newprot {case.call.newprot:#x}, range [{case.call.start}, {case.call.end})"
     )
 
 
-def cell(case: Case, word: int) -> str:
-    """An entry in a few letters: r w x? a d s u, or what else it is."""
-    return _CELLS[case.arch](case, word)
-
-
-def _x86_64_cell(case: Case, word: int) -> str:
-    named = {f.name: int(f.mask) for f in LAYOUTS[case.arch].fields}
-    if word & (named["present"] | named["global"]):
-        letters = (
-            ("r" if word & named["present"] else "n"),
-            ("w" if word & named["write"] else "-"),
-            ("a" if word & named["accessed"] else "-"),
-            ("d" if word & (named["dirty"] | named["saved_dirty"]) else "-"),
-            ("s" if word & named["soft_dirty"] else "-"),
-            ("u" if word & named["uffd"] else "-"),
-        )
-        return "".join(letters)
-    if not word & ~(named["accessed"] | named["dirty"]):
-        return "none"
-    types = VERSIONS[case.kernel].swap_types
-    kind = word >> 59
-    offset = ~word >> 9 & (1 << 50) - 1
-    if kind == types.marker:
-        return {1: "m:wp", 2: "m:psn", 4: "m:grd"}.get(offset, "m:?")
-    names = {
-        types.hwpoison: "hwpsn",
-        types.migration_read: "mig:r",
-        types.migration_read_exclusive: "mig:rx",
-        types.migration_write: "mig:w",
-        types.device_write: "dev:w",
-        types.device_read: "dev:r",
-        types.device_exclusive: "dev:x",
-        types.device_exclusive_write: "dev:xw",
-    }
-    return names.get(kind, "swap")
-
-
-_CELLS = {"x86_64": _x86_64_cell}
+def _machine(case: Case) -> str:
+    """The architecture, with what makes its flushes or its pages other than they are by default."""
+    config = case.config
+    words = [case.arch]
+    if config.page_shift != layout_of(case.arch).page_shift:
+        words.append(f"{(1 << config.page_shift) >> 10}K pages")
+    if config.hash_mmu:
+        words.append("hash MMU")
+    if config.bbml3:
+        words.append("BBML3")
+    if config.coprocessors and not config.isa_31:
+        words.append("coprocessors")
+    return " ".join(words)
 
 
 def page_name(case: Case, word: int) -> str:
@@ -114,13 +91,10 @@ def page_name(case: Case, word: int) -> str:
 
 
 def pfn_of(case: Case, word: int) -> int | None:
-    """The PFN of a present entry as it is drawn, None for any other."""
-    layout = LAYOUTS[case.arch]
-    named = {f.name: int(f.mask) for f in layout.fields}
-    if not word & (named["present"] | named["global"]):
+    """The PFN of a present entry, None for any other."""
+    if not anatomy.is_present(case.layout, word):
         return None
-    inverted = layout.pfn_inverted and not word & named["present"]
-    return ((~word if inverted else word) & int(layout.pfn_mask)) >> 12
+    return anatomy.pfn_of(case.layout, word)
 
 
 def exclusive_mark(case: Case, word: int) -> str:
@@ -156,6 +130,33 @@ def spans(numbers: Iterable[int]) -> str:
     return "{" + ",".join(parts) + "}"
 
 
+def implicit(case: Case, outcome: Outcome) -> str:
+    """The invalidations that were sent at once: `unfold {0..15} fold {16..31}`, by kind and in order."""
+    by_kind: dict[str, list[str]] = {}
+    for address, pages, kind in outcome.invalidations:
+        first = (address - case.table_addr) >> case.config.page_shift
+        if first >= 0 and first + pages <= len(case.ptes):
+            text = spans(range(first, first + pages))[1:-1]
+        else:
+            text = f"{address:#x} x {pages}"
+        by_kind.setdefault(kind, []).append(text)
+    return " ".join(f"{kind} {{{','.join(texts)}}}" for kind, texts in by_kind.items()) or "none"
+
+
+def _flush_lines(judgement: Judgement, target: str, columns: Sequence[int]) -> list[Line]:
+    """What both sides flush of the entries in `columns`, and what they invalidated at once."""
+    case, ours, theirs = judgement.case, judgement.ours, judgement.theirs
+    drawn = set(columns)
+    of_these = "" if len(columns) == len(case.ptes) else " (of the entries drawn)"
+    reference = spans(pages_flushed(case, ours) & drawn)
+    flushed = spans(pages_flushed(case, theirs) & drawn)
+    lines: list[Line] = [[(f"    flush{of_these}: reference {reference}, {target} {flushed}", "")]]
+    if ours.invalidations or theirs.invalidations:
+        text = f"reference {implicit(case, ours)}, {target} {implicit(case, theirs)}"
+        lines.append([(f"    tlbi: {text}", "")])
+    return lines
+
+
 def table(
     case: Case,
     columns: Sequence[int],
@@ -163,21 +164,22 @@ def table(
     marks: frozenset[int] = frozenset(),
 ) -> list[Line]:
     """A drawing of the entries in `columns`: where they map, and each of `rows` of words."""
+    heads: list[tuple[str, list[str]]] = [("pte", [str(c) for c in columns])]
+    if case.layout.block > 1:
+        heads.append(("block", _blocks(case.layout.block, columns)))
+    heads.append(("page", [page_name(case, case.ptes[c]) for c in columns]))
+    heads.append(("exclusive", [exclusive_mark(case, case.ptes[c]) for c in columns]))
+    cells = [(name, [cell(case, words[c]) for c in columns]) for name, words in rows]
     name_width = max([9, *(len(name) for name, _ in rows)]) + 2
-    names = [page_name(case, case.ptes[c]) for c in columns]
-    width = max([7, *(len(name) + 1 for name in names)])
+    width = max([6, *(len(text) for _, texts in (*heads, *cells) for text in texts)]) + 1
 
     def line(name: str, texts: Sequence[str], style: str = "") -> Line:
         first = f"    {name:<{name_width}}"
         return [(first, "dim"), *((f"{text:<{width}}", style) for text in texts)]
 
-    lines = [
-        line("pte", [str(c) for c in columns], "bold"),
-        line("page", names),
-        line("exclusive", [exclusive_mark(case, case.ptes[c]) for c in columns]),
-    ]
-    for name, words in rows:
-        drawn = line(name, [cell(case, words[c]) for c in columns])
+    lines = [line(name, texts, "bold" if name == "pte" else "") for name, texts in heads]
+    for name, texts in cells:
+        drawn = line(name, texts)
         for at, column in enumerate(columns):
             if column in marks and name == "target":
                 drawn[at + 1] = (drawn[at + 1][0], "bold red")
@@ -187,6 +189,30 @@ def table(
     return lines
 
 
+def _blocks(size: int, columns: Sequence[int]) -> list[str]:
+    """`B1` where a block of `size` entries begins, `B1+5` where the first one drawn is inside it."""
+    texts = []
+    last = -1
+    for column in columns:
+        block, inside = divmod(column, size)
+        new = block != last
+        texts.append((f"B{block}+{inside}" if inside else f"B{block}") if new else "")
+        last = block
+    return texts
+
+
+def _rows(judgement: Judgement, columns: Sequence[int]) -> list[tuple[str, Sequence[int]]]:
+    """The words to draw; the merged ones only if an entry in `columns` becomes another by merging."""
+    ours = judgement.ours.ptes
+    merged = [judgement.result[i] if judgement.changed[i] else word for i, word in enumerate(ours)]
+    # One entry alone cannot be folded, so no merged word is.
+    folded = sum(int(f.mask) for f in judgement.case.layout.fields if f.name == "cont")
+    rows: list[tuple[str, Sequence[int]]] = [("before", judgement.case.ptes), ("reference", ours)]
+    if any((merged[c] ^ ours[c]) & ~folded for c in columns):
+        rows.append(("merged", merged))
+    return [*rows, ("target", judgement.theirs.ptes)]
+
+
 def finding(judgement: Judgement, denied: int = 0) -> list[Line]:
     """The screen of a divergence: clipped to the differing entries and their batch."""
     case = judgement.case
@@ -194,26 +220,10 @@ def finding(judgement: Judgement, denied: int = 0) -> list[Line]:
     found = list(differences(judgement, mask))
     marked = frozenset(d.pte for d in found if d.pte != CASE)
     columns = _columns(judgement, marked)
-    merged = [
-        judgement.result[i] if judgement.changed[i] else word
-        for i, word in enumerate(judgement.ours.ptes)
-    ]
-    rows: list[tuple[str, Sequence[int]]] = [
-        ("before", case.ptes),
-        ("reference", judgement.ours.ptes),
-    ]
-    if any(merged[c] != judgement.ours.ptes[c] for c in columns):
-        rows.append(("merged", merged))
-    rows.append(("target", judgement.theirs.ptes))
     lines: list[Line] = [[(header(case), "bold")], []]
-    lines += table(case, columns, rows, marked)
+    lines += table(case, columns, _rows(judgement, columns), marked)
     lines += _details(judgement, found)
-    drawn = set(columns)
-    ours = spans(pages_flushed(case, judgement.ours) & drawn)
-    theirs = spans(pages_flushed(case, judgement.theirs) & drawn)
-    of_these = "" if len(columns) == len(case.ptes) else " (of the entries drawn)"
-    lines.append([(f"    flush{of_these}: reference {ours}, target {theirs}", "")])
-    return lines
+    return lines + _flush_lines(judgement, "target", columns)
 
 
 def _columns(judgement: Judgement, marked: frozenset[int]) -> list[int]:
@@ -290,21 +300,17 @@ def _numbers(judgement: Judgement, name: str) -> str:
 
 
 def layout(judgement: Judgement) -> list[Line]:
-    """A whole case with both outcomes, in rows of MAX_COLUMNS entries."""
+    """A whole case with both outcomes, in rows of as many entries as fit."""
     case = judgement.case
+    step = MAX_COLUMNS if case.layout.block == 1 else BLOCK_COLUMNS
+    every = range(len(case.ptes))
+    # All tables have the same rows, so that one reads on from one to the next.
+    rows = _rows(judgement, every)
     lines: list[Line] = [[(header(case), "bold")], []]
-    rows: list[tuple[str, Sequence[int]]] = [
-        ("before", case.ptes),
-        ("reference", judgement.ours.ptes),
-        ("target", judgement.theirs.ptes),
-    ]
-    for start in range(0, len(case.ptes), MAX_COLUMNS):
-        columns = list(range(start, min(start + MAX_COLUMNS, len(case.ptes))))
-        lines += table(case, columns, rows)
+    for start in range(0, len(case.ptes), step):
+        lines += table(case, every[start : start + step], rows)
         lines.append([])
-    ours = spans(pages_flushed(case, judgement.ours))
-    theirs = spans(pages_flushed(case, judgement.theirs))
-    lines.append([(f"    flush: reference {ours}, {judgement.target} {theirs}", "")])
+    lines += _flush_lines(judgement, judgement.target, every)
     named = classes.names(judgement.union)
     lines.append([(f"    classes: {', '.join(named) if named else 'none'}", "")])
     return lines

@@ -9,18 +9,11 @@ word that another entry came to have must not be reinterpreted.
 
 from collections.abc import Collection, Iterable
 
-import numpy as np
-
-from mm import x86_64
 from mm.layout import Layout, SwapLayout
 from mm.version import VERSIONS
 
+from .anatomy import is_present
 from .case import Case
-
-# An entry with any of these bits is present, so its type field is none.
-PRESENT_BITS: dict[str, np.uint64] = {
-    "x86_64": x86_64.PAGE_PRESENT | x86_64.PAGE_GLOBAL,
-}
 
 
 def type_numbers(old: str, new: str) -> dict[int, int]:
@@ -37,7 +30,7 @@ def swap_type(word: int, swap: SwapLayout) -> int:
 def renumber_word(word: int, layout: Layout, numbers: dict[int, int]) -> int:
     """`word` with its type translated by `numbers`; an entry of no such type as it is."""
     swap = layout.swap
-    if word & int(PRESENT_BITS[layout.arch]):
+    if is_present(layout, word):
         return word
     old = swap_type(word, swap)
     new = numbers.get(old, old)

@@ -24,8 +24,8 @@ from mm.state import (
 
 from .arrays import state_of
 from .case import Case
-from .judge import JUDGE
-from .relation import EXACT, REFERENCE
+from .judge import judges_of
+from .relation import EXACT, reference_side
 from .sane import is_sane
 from .targets import Function, Target
 from .workspace import Workspace, set_up, workspace_for
@@ -106,7 +106,7 @@ def prepare(case: Case) -> tuple[Workspace, Outcome]:
     workspace = workspace_for(state_of(case))
     with np.errstate(over="ignore"):
         set_up(workspace)
-        pages = REFERENCE[case.arch][0](workspace.ours)
+        pages = reference_side(case.arch)(workspace.ours)
     return workspace, outcome_of(workspace.ours, pages)
 
 
@@ -130,7 +130,7 @@ def judge_outcome(
     sane = is_sane(case)
     theirs = outcome_of(workspace.theirs, their_pages)
     with np.errstate(over="ignore"):
-        union = JUDGE[case.arch](workspace, ours.pages, their_pages, sane, batching)
+        union = judges_of(case.arch).judge(workspace, ours.pages, their_pages, sane, batching)
     nr = len(case.ptes)
     return Judgement(
         case=case,

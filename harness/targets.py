@@ -21,7 +21,7 @@ from mm.state import State
 
 from . import zoo
 from .case import CaseError
-from .relation import REFERENCE
+from .relation import reference_side
 
 Function = Callable[[State], int]
 
@@ -42,7 +42,7 @@ def load(name: str, arch: str) -> Target:
     if name == "batched":
         return Target(name, arch, batched_side(arch), COMPILED)
     if name == "reference":
-        return Target(name, arch, REFERENCE[arch][0], COMPILED)
+        return Target(name, arch, reference_side(arch), COMPILED)
     if name.startswith("zoo:"):
         mutant = zoo.find(name.removeprefix("zoo:"))
         return Target(name, arch, zoo.load(mutant, arch), COMPILED)
@@ -55,10 +55,9 @@ def load(name: str, arch: str) -> Target:
 
 def batched_side(arch: str) -> Function:
     """The built-in batched change_pte_range of `arch`."""
-    # Imported here: importing compiles, and a campaign on a mutant does without.
-    import batched.x86_64
-
-    return {"x86_64": batched.x86_64.change_pte_range}[arch]
+    # Importing compiles, and a campaign on a mutant does without.
+    function: Function = importlib.import_module(f"batched.{arch}").change_pte_range
+    return function
 
 
 def _own(name: str, arch: str) -> Target:

@@ -15,9 +15,8 @@ from typing import IO, Any
 import msgspec
 
 from mm import flags
-from mm.version import Config
 
-from .case import ARCHES, Call, Case, CaseError, Folio, Mm, Vma
+from .case import ARCHES, Call, Case, CaseError, Folio, Mm, Vma, layout_of
 
 EXPECTATIONS = {
     "expect_6_12": "6.12",
@@ -194,13 +193,14 @@ def _vector(path: Path, line: int, text: bytes, header: dict[str, Any]) -> Vecto
 
 def _case(record: VectorLine, header: dict[str, Any]) -> Case:
     headed = header.get("config", {})
-    config = Config(
-        soft_dirty=bool(headed.get("MEM_SOFT_DIRTY", True)),
-        uffd_wp=bool(headed.get("HAVE_ARCH_USERFAULTFD_WP", True)),
+    defaults = layout_of(header["arch"]).config
+    config = defaults._replace(
+        soft_dirty=bool(headed.get("MEM_SOFT_DIRTY", defaults.soft_dirty)),
+        uffd_wp=bool(headed.get("HAVE_ARCH_USERFAULTFD_WP", defaults.uffd_wp)),
         numa_balancing=bool(headed.get("NUMA_BALANCING", True)),
         zero_pfn=int(header["zero_pfn"], 16),
         highest_memmap_pfn=int(header["highest_memmap_pfn"], 16),
-        page_shift=header.get("page_shift", 12),
+        page_shift=header.get("page_shift", defaults.page_shift),
         coprocessors=record.mm.coprocessors,
         isa_31=record.mm.arch_31,
     )

@@ -9,6 +9,15 @@ from mm.state import FOLIO, MAX_PTES, NR_COUNTS, State, empty_state
 
 FOLIO_WORDS = FOLIO.itemsize // 8
 
+# Bits of `needed` and `covered`, of `demand`, and of `logged`.
+FLUSHED = np.uint8(1)
+TOLD = np.uint8(2)
+BY_OWN = np.uint8(1)
+BY_MERGED = np.uint8(2)
+UNFOLDED = np.uint8(1)
+FOLDED = np.uint8(2)
+NOTHING = np.uint8(0)
+
 
 class Workspace(NamedTuple):
     """One case, two runs of it, and what the judges find.
@@ -21,12 +30,21 @@ class Workspace(NamedTuple):
                  plain words, so that comparing them costs next to nothing
     `found`      uint64[entries], class bits of each entry
     `found_case` uint64[1], class bits of the case as a whole
-    `needed`     uint8[entries], 1 = the reference flushes the page of the entry
-    `covered`    uint8[entries], 1 = the target does
+    `needed`     uint8[entries], FLUSHED = the reference flushes the page of the entry, TOLD =
+                 it tells the coprocessors at once
+    `covered`    uint8[entries], what the target does, likewise
     `changed`    uint8[entries], 1 = present, and this call takes and rewrites it
     `first`      int64[entries], first entry of the legal batch around a present entry, else -1
     `merged`     uint64[entries], the entry with accessed and dirty merged from its batch
     `result`     uint64[entries], what the reference makes of `merged`
+
+    For contpte (harness.contpte) only:
+
+    `before`     uint64[entries], the entry as it is when it is changed: its block unfolded
+    `own`        uint64[entries], what the reference makes of `before`
+    `demand`     uint8[entries], BY_OWN and BY_MERGED: whose transition needs a flush
+    `cut`        uint8[entries], 1 = its block is folded and must be unfolded first
+    `logged`     uint8[entries], at a block's first entry: UNFOLDED, FOLDED by the target's log
     """
 
     case: State
@@ -46,6 +64,11 @@ class Workspace(NamedTuple):
     first: Any
     merged: Any
     result: Any
+    before: Any
+    own: Any
+    demand: Any
+    cut: Any
+    logged: Any
 
 
 def _as_words(array: Any) -> Any:
@@ -77,6 +100,11 @@ def workspace_for(case: State) -> Workspace:
         first=np.zeros(nr_ptes, np.int64),
         merged=np.zeros(nr_ptes, np.uint64),
         result=np.zeros(nr_ptes, np.uint64),
+        before=np.zeros(nr_ptes, np.uint64),
+        own=np.zeros(nr_ptes, np.uint64),
+        demand=np.zeros(nr_ptes, np.uint8),
+        cut=np.zeros(nr_ptes, np.uint8),
+        logged=np.zeros(nr_ptes, np.uint8),
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from mm.jit import ROOT
 
-from .case import CaseError
+from .case import ARCHES, CaseError
 
 SIDE = ROOT / "batched"
 
@@ -34,6 +34,8 @@ class Mutant(NamedTuple):
     shows: str
     # Only a batch that starts in the middle of a folio shows it.
     mid_folio_only: bool = False
+    # Where it changes something; code of one architecture, or of what only some have.
+    arches: tuple[str, ...] = ARCHES
 
     @property
     def equivalent(self) -> bool:

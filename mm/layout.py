@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .version import Config
+
 
 class Field(NamedTuple):
     """A named bit or bit field of a present entry."""
@@ -35,15 +37,21 @@ class SwapLayout(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """One architecture's page-table entry of the lowest level."""
+    """One architecture's page-table entry of the lowest level, for one size of pages."""
 
     arch: str
+    page_shift: int
+    entries_per_table: int  # PTRS_PER_PTE
+    block: int  # entries that the hardware may translate as one (arm64: CONT_PTES), else 1
+    pfn_bits: int  # MAX_PHYSMEM_BITS - PAGE_SHIFT, at most what the PFN field holds
+    config: Config  # the configuration where a case says nothing else
     fields: tuple[Field, ...]  # disjoint, covering every bit but the PFN
     pfn_mask: np.uint64
     pfn_inverted: bool  # the PFN field is stored inverted in non-valid entries
     protection_map: tuple[np.uint64, ...]  # index READ 1 | WRITE 2 | EXEC 4 | SHARED 8
     page_none: np.uint64  # PAGE_NONE
-    hardware_bits: np.uint64  # what the MMU may set of its own accord
+    hardware_bits: np.uint64  # what the MMU may flip of its own accord
+    hardware_clears: np.uint64  # those of them that it clears; it sets the others
     swap: SwapLayout
 
 

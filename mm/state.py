@@ -38,6 +38,7 @@ FACTS = np.dtype(
         ("bbml3", "i8"),
         ("coprocessors", "i8"),
         ("isa_31", "i8"),
+        ("hash_mmu", "i8"),
         # Version
         ("guard_marker", "i8"),
         ("devmap", "i8"),
@@ -110,8 +111,10 @@ class State(NamedTuple):
 
     `facts`     record[1] of FACTS
     `ptes`      uint64[nr_ptes], the page table; written through `mm.table` only
-    `hardware`  uint64[nr_ptes], bits that the hardware sets in an entry between
-                the moment a batch is detected and the moment the entry is taken
+    `hardware`  uint64[nr_ptes], bits that the hardware flips in an entry between
+                the moment a batch is detected and the moment the entry is taken:
+                it sets accessed and dirty bits that are clear, and arm64 marks an
+                entry dirty by clearing PTE_RDONLY
     `folios`    record[>= nr_folios] of FOLIO
     `exclusive` uint8[pages], 1 = PageAnonExclusive of that page
     `flushes`   uint64[rows, 3], (kind, address, pages) in order

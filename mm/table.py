@@ -1,8 +1,8 @@
 """The page table as hardware gives it: load, take, store. SIMPLIFIED: one CPU.
 
 The one concurrent writer that is modelled is the page walker of the MMU, which
-sets accessed or dirty bits of its own accord: `State.hardware` says in which
-entries it does so between the moment they are looked at and the moment they are
+marks entries accessed or dirty of its own accord: `State.hardware` says which
+bits of which entries it flips between the moment they are looked at and the moment they are
 taken. An implementation that loads where it should take does not see these bits
 and loses them when it stores.
 """
@@ -27,13 +27,13 @@ def load(state, index):
 def take(state, index):
     """The word of entry `index`, which is cleared atomically: ptep_get_and_clear().
 
-    What the hardware set in the meantime is part of the word.
+    What the hardware did in the meantime is part of the word.
     """
     if TRACED:
         state.counts[TAKES] += 1
-    word = state.ptes[index] | state.hardware[index]
+    word = state.ptes[index] ^ state.hardware[index]
     state.ptes[index] = NONE
-    # The walker set these bits once; a second take must not see them again.
+    # The walker did this once; a second take must not see it again.
     state.hardware[index] = NONE
     return word
 

@@ -141,3 +141,4 @@ class Config(NamedTuple):
     bbml3: bool = False  # arm64: no TLBI needed to change CONT
     coprocessors: int = 0  # powerpc: mm_context_t.copros
     isa_31: bool = False  # powerpc: CPU_FTR_ARCH_31
+    hash_mmu: bool = False  # powerpc: the hash MMU instead of radix

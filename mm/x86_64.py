@@ -7,6 +7,7 @@ and 7.3.4. Constants have the kernel's names without the leading underscore.
 import numpy as np
 
 from .layout import Field, Layout, SwapLayout
+from .version import Config
 
 
 def _bit(number: int) -> np.uint64:
@@ -75,6 +76,11 @@ SWP_MIG_DIRTY_BIT = 35
 
 LAYOUT = Layout(
     arch="x86_64",
+    page_shift=12,
+    entries_per_table=512,
+    block=1,
+    pfn_bits=40,
+    config=Config(),
     fields=(
         Field("present", "_PAGE_PRESENT", PAGE_PRESENT),
         Field("write", "_PAGE_RW", PAGE_RW),
@@ -99,6 +105,7 @@ LAYOUT = Layout(
     protection_map=PROTECTION_MAP,
     page_none=PAGE_NONE,
     hardware_bits=PAGE_ACCESSED | PAGE_DIRTY,
+    hardware_clears=np.uint64(0),
     swap=SwapLayout(
         type_shift=59,
         type_bits=5,
@@ -114,3 +121,4 @@ LAYOUT = Layout(
         dirty_bit=35,
     ),
 )
+LAYOUTS = (LAYOUT,)

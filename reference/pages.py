@@ -18,6 +18,7 @@ class Page(NamedTuple):
     folio_flags: Any  # uint64, FOLIO_*
     nid: Any  # int64
     folio_pfn: Any  # uint64, of the folio's page 0
+    nr_pages: Any  # int64, of the folio
     anon_exclusive: Any  # PageAnonExclusive of this very page
 
 
@@ -47,8 +48,8 @@ def page_at(state, pfn):
         page = pfn - folio.pfn
         if page < np.uint64(folio.nr_pages):
             exclusive = state.exclusive[folio.first_page + np.int64(page)] != 0
-            return Page(True, folio.folio_flags, folio.nid, folio.pfn, exclusive)
-    return Page(True, NONE, np.int64(0), pfn, False)
+            return Page(True, folio.folio_flags, folio.nid, folio.pfn, folio.nr_pages, exclusive)
+    return Page(True, NONE, np.int64(0), pfn, np.int64(1), False)
 
 
 @rule
@@ -87,7 +88,7 @@ def page_of(arch, state, pte):
     """The page behind `pte`, if it has one; what is wrong with `pte` is not reported."""
     facts = state.facts[0]
     if is_mapped_without_page(arch, facts, pte) or is_bad_map(arch, facts, pte):
-        return Page(False, NONE, np.int64(0), NONE, False)
+        return Page(False, NONE, np.int64(0), NONE, np.int64(0), False)
     return page_at(state, arch.pte_pfn(pte))
 
 

@@ -23,7 +23,7 @@ GUARD = np.uint64(PTE_MARKER_GUARD)
 def uffd_wp_marker(arch, facts):
     """The word of the marker that stands for write protection of an empty entry."""
     return arch.encode_swap(
-        SwapEntry(np.int64(facts.swp_marker), UFFD_WP, False, False, False, NONE)
+        facts, SwapEntry(np.int64(facts.swp_marker), UFFD_WP, False, False, False, NONE)
     )
 
 
@@ -58,7 +58,7 @@ def without_write(arch, state, swap):
     uffd = facts.uffd_wp != 0 and swap.uffd
     if swap.type == facts.swp_migration_write:
         # The kernel carries soft-dirty over, but not the userfaultfd bit.
-        if has_folio_flag(page_at(state, swap.offset & arch.swp_pfn_mask), flags.FOLIO_ANON):
+        if has_folio_flag(page_at(state, arch.swp_offset_pfn(facts, swap)), flags.FOLIO_ANON):
             return _retyped(swap, facts.swp_migration_read_exclusive, soft_dirty, False)
         return _retyped(swap, facts.swp_migration_read, soft_dirty, False)
     if swap.type == facts.swp_device_write:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mm import flags, table, tlb
+from mm import flags, tlb
 from mm.jit import rule
 
 from . import rules, softleaf
@@ -43,7 +43,7 @@ def is_changed(arch, state, old):
     Reports and stamps that the decision brings about go to `state`.
     """
     facts = state.facts[0]
-    pte = arch.decode(old)
+    pte = arch.decode(facts, old)
     if not arch.pte_present(pte):
         return False
     if rules.asks_for(facts, flags.MM_CP_PROT_NUMA):
@@ -59,18 +59,18 @@ def is_changed(arch, state, old):
 def change_present(arch, state, old):
     """What the call makes of the present word `old`, for which `is_changed` holds."""
     facts = state.facts[0]
-    pte = arch.decode(old)
-    new = arch.pte_modify(facts, pte, arch.decode(facts.newprot))
+    pte = arch.decode(facts, old)
+    new = arch.pte_modify(facts, pte, arch.decode(facts, facts.newprot))
     if rules.sets_uffd(facts):
         new = arch.pte_mkuffd(facts, new)
     elif rules.clears_uffd(facts):
         new = arch.pte_clear_uffd(facts, new)
     if rules.stays_access_protected(arch, facts, new):
-        new = arch.pte_modify(facts, new, arch.decode(arch.page_none))
+        new = arch.pte_modify(facts, new, arch.decode(facts, arch.page_none))
     wants_write = rules.asks_for(facts, flags.MM_CP_TRY_CHANGE_WRITABLE)
     if wants_write and not arch.pte_write(new) and rules.may_become_writable(arch, state, pte, new):
         new = arch.pte_mkwrite(new)
-    return Changed(arch.encode(new), arch.pte_needs_flush(facts, pte, new))
+    return Changed(arch.encode(facts, new), arch.pte_needs_flush(facts, pte, new))
 
 
 @rule
@@ -87,20 +87,21 @@ def change_none(arch, state, old):
 def change_softleaf(arch, state, old):
     """What the call makes of the swap-like word `old`. It never needs a flush."""
     facts = state.facts[0]
-    swap = arch.decode_swap(old)
+    swap = arch.decode_swap(facts, old)
     if softleaf.is_marker(facts, swap):
         if softleaf.is_marker_for_good(facts, swap) or not rules.clears_uffd(facts):
             return Replaced(old, np.int64(0))
         return Replaced(NONE, np.int64(1))
     swap = softleaf.change_uffd(facts, softleaf.without_write(arch, state, swap))
-    new = arch.encode_swap(swap)
+    new = arch.encode_swap(facts, swap)
     return Replaced(new, np.int64(new != old))
 
 
 @rule
 def change_nonpresent(arch, state, old):
     """What the call makes of the word `old`, which is not present: empty or swap-like."""
-    if arch.pte_none(arch.decode(old)):
+    facts = state.facts[0]
+    if arch.pte_none(facts, arch.decode(facts, old)):
         return change_none(arch, state, old)
     return change_softleaf(arch, state, old)
 
@@ -113,6 +114,17 @@ def request_flush(state, index):
 
 
 @rule
+def put_nonpresent(arch, state, index, word):
+    """Write `word`, which is not present, to entry `index`."""
+    # A marker that goes is cleared. No other word that is written here is zero,
+    # but for a swap entry of type 0 and offset 0, which makes no difference.
+    if word == NONE:
+        arch.pte_clear(state, index)
+    else:
+        arch.set_pte(state, index, word)
+
+
+@rule
 def change_pte_range(arch, state):
     """Change the entries [start, end) of the table in `state`; how many were changed.
 
@@ -121,19 +133,19 @@ def change_pte_range(arch, state):
     facts = state.facts[0]
     pages = np.int64(0)
     for index in range(facts.start, facts.end):
-        old = table.load(state, index)
-        if arch.pte_present(arch.decode(old)):
+        old = arch.ptep_get(state, index)
+        if arch.pte_present(arch.decode(facts, old)):
             if is_changed(arch, state, old):
                 # What the hardware set since the load is in the taken word.
-                old = table.take(state, index)
+                old = arch.ptep_modify_prot_start(state, index)
                 changed = change_present(arch, state, old)
-                table.store(state, index, changed.word)
+                arch.ptep_modify_prot_commit(state, index, old, changed.word)
                 if changed.flush:
                     request_flush(state, index)
                 pages += np.int64(1)
         else:
             replaced = change_nonpresent(arch, state, old)
             if replaced.pages != 0:
-                table.store(state, index, replaced.word)
+                put_nonpresent(arch, state, index, replaced.word)
             pages += replaced.pages
     return pages

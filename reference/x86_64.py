@@ -18,8 +18,8 @@ from mm import x86_64 as bits
 from mm.jit import entry, rule
 from mm.state import numba_target
 
-from . import walk
-from .arch import Arch, SwapEntry
+from . import ptep, walk
+from .arch import Arch, SwapEntry, mask_if
 
 NONE = np.uint64(0)
 # The PFN field without a shift, and all its bits: what PFN inversion flips.
@@ -27,6 +27,7 @@ PFN_FIELD = bits.PTE_PFN_MASK >> bits.PFN_SHIFT
 # _PAGE_KNL_ERRATUM_MASK: Knights Landing may set these two in a cleared entry.
 KNL_ERRATUM = bits.PAGE_ACCESSED | bits.PAGE_DIRTY
 SWP_OFFSET_FIELD = np.uint64((1 << bits.SWP_OFFSET_BITS) - 1)
+SWP_PFN_FIELD = np.uint64((1 << bits.SWP_PFN_BITS) - 1)
 SWP_NAMED = (
     bits.SWP_SOFT_DIRTY
     | bits.SWP_UFFD
@@ -60,8 +61,8 @@ class Pte(NamedTuple):
 
 
 @rule
-def decode(word):
-    """The record of `word`, without loss."""
+def decode(facts, word):
+    """The record of `word`, without loss. No version and no configuration changes it."""
     return Pte(
         present=(word & bits.PAGE_PRESENT) != NONE,
         write=(word & bits.PAGE_RW) != NONE,
@@ -85,33 +86,34 @@ def decode(word):
 
 
 @rule
-def _bit(on, mask):
-    return mask if on else NONE
+def pte_val(pte):
+    """The word of the record `pte`."""
+    return (
+        mask_if(pte.present, bits.PAGE_PRESENT)
+        | mask_if(pte.write, bits.PAGE_RW)
+        | mask_if(pte.user, bits.PAGE_USER)
+        | mask_if(pte.pwt, bits.PAGE_PWT)
+        | mask_if(pte.pcd, bits.PAGE_PCD)
+        | mask_if(pte.accessed, bits.PAGE_ACCESSED)
+        | mask_if(pte.dirty, bits.PAGE_DIRTY)
+        | mask_if(pte.pat, bits.PAGE_PAT)
+        | mask_if(pte.global_page, bits.PAGE_GLOBAL)
+        | mask_if(pte.special, bits.PAGE_SPECIAL)
+        | mask_if(pte.uffd, bits.PAGE_UFFD)
+        | mask_if(pte.soft_dirty, bits.PAGE_SOFT_DIRTY)
+        | (pte.pfn_field << bits.PFN_SHIFT)
+        | pte.unnamed
+        | mask_if(pte.devmap, bits.PAGE_DEVMAP)
+        | mask_if(pte.saved_dirty, bits.PAGE_SAVED_DIRTY)
+        | (pte.pkey << bits.PKEY_SHIFT)
+        | mask_if(pte.nx, bits.PAGE_NX)
+    )
 
 
 @rule
-def encode(pte):
-    """The word of the record `pte`."""
-    return (
-        _bit(pte.present, bits.PAGE_PRESENT)
-        | _bit(pte.write, bits.PAGE_RW)
-        | _bit(pte.user, bits.PAGE_USER)
-        | _bit(pte.pwt, bits.PAGE_PWT)
-        | _bit(pte.pcd, bits.PAGE_PCD)
-        | _bit(pte.accessed, bits.PAGE_ACCESSED)
-        | _bit(pte.dirty, bits.PAGE_DIRTY)
-        | _bit(pte.pat, bits.PAGE_PAT)
-        | _bit(pte.global_page, bits.PAGE_GLOBAL)
-        | _bit(pte.special, bits.PAGE_SPECIAL)
-        | _bit(pte.uffd, bits.PAGE_UFFD)
-        | _bit(pte.soft_dirty, bits.PAGE_SOFT_DIRTY)
-        | (pte.pfn_field << bits.PFN_SHIFT)
-        | pte.unnamed
-        | _bit(pte.devmap, bits.PAGE_DEVMAP)
-        | _bit(pte.saved_dirty, bits.PAGE_SAVED_DIRTY)
-        | (pte.pkey << bits.PKEY_SHIFT)
-        | _bit(pte.nx, bits.PAGE_NX)
-    )
+def encode(facts, pte):
+    """The word of the record `pte`, as the generic rules ask for it."""
+    return pte_val(pte)
 
 
 @rule
@@ -146,9 +148,9 @@ def pte_present(pte):
 
 
 @rule
-def pte_none(pte):
+def pte_none(facts, pte):
     """Whether the entry is empty."""
-    return (encode(pte) & ~KNL_ERRATUM) == NONE
+    return (pte_val(pte) & ~KNL_ERRATUM) == NONE
 
 
 @rule
@@ -180,7 +182,7 @@ def pte_devmap(facts, pte):
 @rule
 def needs_inversion(pte):
     """Whether the PFN field is stored inverted, against L1TF: __pte_needs_invert()."""
-    return encode(pte) != NONE and not pte.present
+    return pte_val(pte) != NONE and not pte.present
 
 
 @rule
@@ -308,16 +310,13 @@ def pte_needs_flush(facts, old, new):
 
     Source: pte_needs_flush() and pte_flags_need_flush(), tlbflush.h. Accessed and
     the software bits (special, uffd, soft-dirty, devmap, saved dirty) never count.
-    The same in all versions, so `facts` is not read.
     """
     if not old.present:
         return False
     if pte_pfn(old) != pte_pfn(new):
         return True
     # Bits whose clearing alone counts.
-    if not new.present:
-        return True
-    if old.dirty and not new.dirty:
+    if not new.present or (old.dirty and not new.dirty):
         return True
     # Bits of which any change counts, gain of a right included.
     return (
@@ -333,7 +332,7 @@ def pte_needs_flush(facts, old, new):
 
 
 @rule
-def decode_swap(word):
+def decode_swap(facts, word):
     """The swap-like entry of `word`, without loss: __pte_to_swp_entry()."""
     return SwapEntry(
         type=np.int64(word >> bits.SWP_TYPE_SHIFT),
@@ -346,16 +345,22 @@ def decode_swap(word):
 
 
 @rule
-def encode_swap(swap):
+def encode_swap(facts, swap):
     """The word of a swap-like entry: __swp_entry_to_pte()."""
     return (
         (np.uint64(swap.type) << bits.SWP_TYPE_SHIFT)
         | ((~swap.offset & SWP_OFFSET_FIELD) << bits.SWP_OFFSET_SHIFT)
-        | _bit(swap.soft_dirty, bits.SWP_SOFT_DIRTY)
-        | _bit(swap.uffd, bits.SWP_UFFD)
-        | _bit(swap.exclusive, bits.SWP_EXCLUSIVE)
+        | mask_if(swap.soft_dirty, bits.SWP_SOFT_DIRTY)
+        | mask_if(swap.uffd, bits.SWP_UFFD)
+        | mask_if(swap.exclusive, bits.SWP_EXCLUSIVE)
         | swap.rest
     )
+
+
+@rule
+def swp_offset_pfn(facts, swap):
+    """The PFN of an entry of a kind that has one, under the young and dirty bits."""
+    return swap.offset & SWP_PFN_FIELD
 
 
 ARCH = Arch(
@@ -378,8 +383,13 @@ ARCH = Arch(
     pte_needs_flush=pte_needs_flush,
     decode_swap=decode_swap,
     encode_swap=encode_swap,
+    swp_offset_pfn=swp_offset_pfn,
+    ptep_get=ptep.ptep_get,
+    ptep_modify_prot_start=ptep.ptep_modify_prot_start,
+    ptep_modify_prot_commit=ptep.ptep_modify_prot_commit,
+    set_pte=ptep.set_pte,
+    pte_clear=ptep.pte_clear,
     page_none=bits.PAGE_NONE,
-    swp_pfn_mask=np.uint64((1 << bits.SWP_PFN_BITS) - 1),
 )
 
 

@@ -1,7 +1,8 @@
-"""Print a hash over what both sides and all judges make of cases; run by test_modes in each mode.
+"""Print hashes over what both sides and all judges make of cases; run by test_modes in each mode.
 
-Usage: outcome_stream.py FIRST LAST: random cases [FIRST, LAST) in windows of 4
-entries, and, if FIRST is 0, every case file of the corpus.
+Usage: outcome_stream.py ARCH FIRST LAST: a line for each 500 of the random cases
+[FIRST, LAST), in the smallest windows, and, if FIRST is 0, one for every case file of
+the corpus for that architecture.
 """
 
 import hashlib
@@ -9,52 +10,62 @@ import sys
 
 import numpy as np
 
-from fuzz.choices import WINDOW
 from fuzz.hunter import Hunter
 from fuzz.sources import sources
-from harness.judge import JUDGE
-from harness.relation import REFERENCE
+from harness.case import layout_of
 from harness.run import judge_case
 from harness.targets import load
 from harness.workspace import set_up
 from mm.jit import ROOT
 from mm.state import NR_FLUSHES, NR_STAMPS
 
-WINDOW_ENTRIES = 4
+CASES_PER_LINE = 500
 
 
 def main() -> None:
-    """Print the hash and how much went into it."""
-    first, last = int(sys.argv[1]), int(sys.argv[2])
-    digest = hashlib.sha256()
-    files = 0
+    """Print a line for each part of what was asked for."""
+    arch, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     if first == 0:
-        for source in sources((str(ROOT / "corpus"),)):
-            judgement = judge_case(source.case, load("batched", source.case.arch))
+        print(corpus_line(arch))
+    for start in range(first, last, CASES_PER_LINE):
+        end = min(start + CASES_PER_LINE, last)
+        print(f"cases {start} {end} {random_hash(arch, start, end)}")
+
+
+def corpus_line(arch: str) -> str:
+    """How many case files of the corpus there are, and a hash over their judgements."""
+    digest, files = hashlib.sha256(), 0
+    for source in sources((str(ROOT / "corpus"),)):
+        if source.case.arch == arch:
+            judgement = judge_case(source.case, load("batched", arch))
             digest.update(repr((judgement.ours, judgement.theirs, judgement.found)).encode())
             files += 1
-    hunter = Hunter(load("batched", "x86_64"), "7.3", seed=20, window=WINDOW_ENTRIES)
-    hunter.choices[WINDOW] = WINDOW_ENTRIES
-    workspace = hunter.workspace
+    return f"corpus {files} {digest.hexdigest()}"
 
+
+def random_hash(arch: str, first: int, last: int) -> str:
+    """A hash over the words, logs and classes of random cases [first, last) of seed 20."""
+    digest = hashlib.sha256()
+    entries = max(4, layout_of(arch).block)
+    hunter = Hunter(load("batched", arch), "7.3", seed=20, window=entries)
+    workspace = hunter.workspace
     with np.errstate(over="ignore"):
         for index in range(first, last):
             wild = hunter.generate(hunter.choices, workspace.case, np.uint64(20), np.uint64(index))
             set_up(workspace)
-            ours = REFERENCE["x86_64"][0](workspace.ours)
+            ours = hunter.reference(workspace.ours)
             theirs = hunter.target.function(workspace.theirs)
-            union = JUDGE["x86_64"](workspace, ours, theirs, wild == 0, 0)
+            union = hunter.judge(workspace, ours, theirs, wild == 0, 0)
             digest.update(f"{int(wild)} {int(ours)} {int(theirs)} {int(union)}".encode())
             for state in (workspace.ours, workspace.theirs):
-                digest.update(state.ptes[:WINDOW_ENTRIES].tobytes())
+                digest.update(state.ptes[:entries].tobytes())
                 digest.update(state.counts.tobytes())
                 digest.update(state.flushes[: state.counts[NR_FLUSHES]].tobytes())
                 digest.update(state.stamps[: state.counts[NR_STAMPS]].tobytes())
-            digest.update(workspace.found[:WINDOW_ENTRIES].tobytes())
-            digest.update(
-                workspace.merged[:WINDOW_ENTRIES][workspace.changed[:WINDOW_ENTRIES] != 0].tobytes()
-            )
-    print(digest.hexdigest(), files, last - first)
+            digest.update(workspace.found[:entries].tobytes())
+            changed = workspace.changed[:entries] != 0
+            digest.update(workspace.result[:entries][changed].tobytes())
+    return digest.hexdigest()
 
 
 if __name__ == "__main__":

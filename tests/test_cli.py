@@ -226,8 +226,49 @@ def test_fuzz_without_a_finding_says_why_it_ended(tmp_path: Path) -> None:
     done = midfolio("fuzz", "--cases", "30", MIDFOLIO_FINDINGS=str(tmp_path / "findings"))
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
-    assert last == "fuzz: 30 cases, nothing unexplained; case budget reached; exit 0"
+    assert last == (
+        "fuzz: 30 cases of x86_64, arm64, powerpc, nothing unexplained; case budget reached; exit 0"
+    )
     assert not (tmp_path / "findings").exists()
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64", "powerpc"])
+def test_fuzz_of_one_architecture_names_it(arch: str, tmp_path: Path) -> None:
+    done = midfolio(
+        *("fuzz", "--arch", arch, "--cases", "5", "--json"),
+        MIDFOLIO_FINDINGS=str(tmp_path / "findings"),
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["arches"], record["cases"]) == ([arch], 5)
+
+
+def test_the_reference_is_judged_as_what_changes_one_entry_at_a_time(tmp_path: Path) -> None:
+    """On arm64 it folds and unfolds more than a target that batches may."""
+    arguments = ("fuzz", "--arch", "arm64", "--target", "reference", "--cases", "12")
+    findings = str(tmp_path / "findings")
+    done = midfolio(*arguments, MIDFOLIO_FINDINGS=findings)
+    assert done.returncode == 0, done.stdout
+    done = midfolio(*arguments, "--batching", "exact", MIDFOLIO_FINDINGS=findings)
+    assert done.returncode == 1, done.stderr
+    assert "fold-unneeded" in done.stdout
+
+
+def test_a_mutant_of_another_architecture_is_one_line_and_2(tmp_path: Path) -> None:
+    done = midfolio(
+        *("fuzz", "--target", "zoo:hint-without-clip", "--arch", "powerpc"), cwd=tmp_path
+    )
+    assert_one_line(done, 2, "zoo:hint-without-clip is of arm64, not of powerpc")
+
+
+def test_conform_of_other_architectures() -> None:
+    vectors = ROOT / "corpus" / "vectors"
+    files = [str(vectors / arch / "minimal.jsonl.xz") for arch in ("arm64", "powerpc")]
+    done = midfolio("conform", *files)
+    assert done.returncode == 0, done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("conform: 35 cases, ")
+    assert last.endswith(" checks, 0 mismatches")
 
 
 def test_zoo_list_is_an_array_of_records() -> None:

@@ -9,7 +9,7 @@ import pytest
 from harness import classes
 from harness.relation import ANY, EXACT
 from mm import flags as f
-from mm.state import FOLD, MAX_FLUSHES, NR_FLUSHES, NR_STAMPS
+from mm.state import FOLD, MAX_FLUSHES, NMMU, NR_FLUSHES, NR_STAMPS, UNFOLD
 
 from .drawing import (
     ANON,
@@ -201,15 +201,34 @@ def test_requests_stay_inside_the_range(request_: tuple[int, int], found: set[st
     assert verdict.all == found
 
 
-def test_other_kinds_of_rows_are_no_requests():
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (FOLD, "invalidation-wrong"),
+        (UNFOLD, "invalidation-wrong"),
+        (NMMU, "nmmu-unneeded"),
+    ],
+)
+def test_other_kinds_of_rows_are_no_requests(kind: np.uint64, found: str):
     """An implicit invalidation covers nothing that the rule wants to be requested."""
 
     def touch(workspace):
-        workspace.theirs.flushes[0, 0] = FOLD
+        workspace.theirs.flushes[0, 0] = kind
 
     case = drawn_case("[A1ws A2ws]", vma=READ_ONLY)
     assert judged(case, "A1s A2s", "ff").all == set()
-    assert judged(case, "A1s A2s", "ff", touch=touch).all == {"flush-missing"}
+    assert judged(case, "A1s A2s", "ff", touch=touch).all == {"flush-missing", found}
+
+
+@pytest.mark.parametrize("kind", [FOLD, UNFOLD, NMMU])
+def test_x86_64_sends_nothing_at_once(kind: np.uint64):
+    """There are no blocks and no coprocessors."""
+    case = drawn_case("[A1ws A2ws]", vma=READ_ONLY)
+    verdict = judged(case, "A1s A2s", "ff", implicit=((int(kind), 0),))
+    if kind == NMMU:
+        assert verdict.entries == [{"nmmu-unneeded"}, set()]
+    else:
+        assert verdict.case == {"invalidation-wrong"}
 
 
 @pytest.mark.parametrize("count", [NR_FLUSHES, NR_STAMPS])
@@ -272,10 +291,18 @@ def test_hardware_bits_may_be_consumed():
 
 
 def test_every_divergence_is_shown_here():
-    """Each class of the relation has a picture; the case's own ones have tests by name."""
+    """Each class of the relation has a picture; the case's own ones have tests by name.
+
+    What only blocks or coprocessors can show has its pictures in test_contpte_log
+    and test_relation_powerpc.
+    """
+    elsewhere = {
+        *("unfold-missing", "unfold-unneeded", "fold-missing", "fold-unneeded"),
+        *("nmmu-missing", "nmmu-unneeded", "invalidation-wrong"),
+    }
     case_classes = {
         *("flush-missing", "flush-unneeded", "flush-outside", "pages-wrong", "bad-map-wrong"),
         *("warn-wrong", "access-time-wrong", "input-changed", "log-overflow", "skipped-changed"),
     }
     shown = {name for *_, name in WORDS} | case_classes
-    assert shown == set(classes.names(int(classes.DIVERGENCE_BITS)))
+    assert shown | elsewhere == set(classes.names(int(classes.DIVERGENCE_BITS)))

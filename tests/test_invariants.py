@@ -128,7 +128,8 @@ def test_what_no_kernel_may_leave_rings(letters, before, after, flush, case):
 
 
 def test_every_letter_has_a_picture():
-    letters = {c.name[-1] for c in classes.CLASSES if c.kind == classes.INVARIANT}
+    """B is about blocks, which only arm64 has: test_contpte_blocks."""
+    letters = {c.name[-1] for c in classes.CLASSES if c.kind == classes.INVARIANT} - {"B"}
     assert {letter for row in LOUD for letter in row[0]} == letters
 
 

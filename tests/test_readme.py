@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/design.md", "docs/fidelity.md", "docs/relation.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/design.md",
+    "docs/fidelity.md",
+    "docs/findings.md",
+    "docs/relation.md",
+)
 SCREEN = re.compile(r"<!-- midfolio (?P<arguments>.+?) -->\n```\n(?P<text>.*?)```\n", re.DOTALL)
 
 

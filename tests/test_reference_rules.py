@@ -5,6 +5,7 @@ words of PFN 0x12345 are worked examples, each bit set by hand.
 """
 
 import random
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +14,8 @@ import pytest
 from harness.arrays import state_of
 from harness.case import Call, Case, Folio, Mm, Vma
 from mm import flags as f
-from mm.jit import entry
-from mm.state import BAD_MAP, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS
+from mm import table
+from mm.state import BAD_MAP, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS, empty_state
 from mm.version import Config
 from reference import x86_64
 
@@ -92,28 +93,14 @@ def word_of(word: int, **arguments: Any) -> tuple[int, bool]:
     return outcome.words[0], outcome.flushed == (0,)
 
 
-def _index_of_words():
-    from numba import types
-
-    return types.int64(types.uint64[:])
-
-
-@entry(_index_of_words)
-def _round_trips(words):
-    """The index of the first word that decoding and encoding changes; -1 for none."""
-    for i in range(words.shape[0]):
-        if x86_64.encode(x86_64.decode(words[i])) != words[i]:
-            return i
-        if x86_64.encode_swap(x86_64.decode_swap(words[i])) != words[i]:
-            return i
-    return -1
-
-
 def test_decoding_loses_no_bit() -> None:
     random_words = random.Random(1)
     words = [1 << i for i in range(64)] + [(1 << 64) - 1 - (1 << i) for i in range(64)] + [0]
     words += [random_words.getrandbits(64) for _ in range(2000)]
-    assert _round_trips(np.array(words, np.uint64)) == -1
+    facts = empty_state(1).facts[0]
+    for word in np.array(words, np.uint64):
+        assert x86_64.encode(facts, x86_64.decode(facts, word)) == word
+        assert x86_64.encode_swap(facts, x86_64.decode_swap(facts, word)) == word
 
 
 @pytest.mark.parametrize(
@@ -396,3 +383,18 @@ def test_only_the_range_changes_and_each_page_is_flushed_at_its_address() -> Non
     outcome = run(case)
     assert outcome.words == words[:2] + tuple(w & ~2 for w in words[2:5]) + words[5:]
     assert (outcome.flushed, outcome.pages) == ((2, 3, 4), 3)
+
+
+def test_what_an_entry_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: Counter[str] = Counter()
+    for name in ("load", "store", "take"):
+        access = getattr(table, name)
+        monkeypatch.setattr(
+            table, name, lambda *a, name=name, access=access: counted.update([name]) or access(*a)
+        )
+    # Two are taken and put back, one is rewritten; the empty one and the marker stay.
+    change(RO | 0x12340 << 12, RW | 0x12341 << 12, 0, 0xDFFFFFFFFDB97400, 0xFFFFFFFFFFFFFC00)
+    assert counted == {"load": 5, "take": 2, "store": 3}
+    counted.clear()
+    change(0xFFFFFFFFFFFFFC00, cp=RESOLVE)
+    assert counted == {"load": 1, "store": 1}

@@ -196,7 +196,7 @@ def ask(state, old, answer):
         changed = walk.change_present(x86_64.ARCH, state, old)
         answer[0] = changed.word
         return np.int64(7) if changed.flush else np.int64(5)
-    if x86_64.pte_present(x86_64.decode(old)):
+    if x86_64.pte_present(x86_64.decode(state.facts[0], old)):
         return np.int64(0)
     replaced = walk.change_nonpresent(x86_64.ARCH, state, old)
     answer[0] = replaced.word

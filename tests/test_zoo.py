@@ -8,30 +8,30 @@ import pytest
 
 from fuzz.choices import WINDOW, empty_choices
 from fuzz.generator import NR_FOLIOS, NR_PAGES
-from fuzz.generators import GENERATE
+from fuzz.generators import generator_of
 from harness import classes, targets, zoo
+from harness.anatomy import pfn_of
 from harness.arrays import case_of
-from harness.case import Case
+from harness.case import ARCHES, Case, layout_of
 from harness.casefile import Expect, format_case, read_case
 from harness.differences import primary, red
 from harness.run import Judgement, judge_case
 from harness.sane import broken_rules
 from harness.targets import Target
-from harness.words.x86_64 import WORDS
+from mm.arm64 import PTE_CONT
 from mm.jit import ROOT
 from mm.state import MAX_PTES, empty_state, set_kernel
-from mm.version import DEFAULT_VERSION, VERSIONS, Config
+from mm.version import DEFAULT_VERSION, VERSIONS
 
-ARCH = "x86_64"
 CORPUS = ROOT / "corpus"
 BUGS = [mutant for mutant in zoo.all_mutants() if not mutant.equivalent]
 EQUIVALENT = [mutant for mutant in zoo.all_mutants() if mutant.equivalent]
 MID_FOLIO = [mutant for mutant in zoo.all_mutants() if mutant.mid_folio_only]
-BATCHED = targets.load("batched", ARCH)
+BATCHED = {arch: targets.load("batched", arch) for arch in ARCHES}
 
 
-def target_of(mutant: zoo.Mutant) -> Target:
-    return targets.load(f"zoo:{mutant.name}", ARCH)
+def target_of(mutant: zoo.Mutant, arch: str) -> Target:
+    return targets.load(f"zoo:{mutant.name}", arch)
 
 
 def case_for(mutant: zoo.Mutant) -> Case:
@@ -42,25 +42,26 @@ def kills(case: Case, target: Target) -> list[str]:
     return classes.names(red(judge_case(case, target)))
 
 
-def random_cases(seed: int, count: int, window: int = 0) -> Iterator[Case]:
+def random_cases(arch: str, seed: int, count: int, window: int = 0) -> Iterator[Case]:
     """Random cases of the default kernel; `window` entries each, 0: as it comes."""
     state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-    set_kernel(state.facts[0], VERSIONS[DEFAULT_VERSION], Config())
+    set_kernel(state.facts[0], VERSIONS[DEFAULT_VERSION], layout_of(arch).config)
+    generate_case = generator_of(arch)
     choices = empty_choices()
     choices[WINDOW] = window
     for index in range(count):
         with np.errstate(over="ignore"):
-            GENERATE[ARCH](choices, state, np.uint64(seed), np.uint64(index))
-        yield case_of(state, ARCH, DEFAULT_VERSION)
+            generate_case(choices, state, np.uint64(seed), np.uint64(index))
+        yield case_of(state, arch, DEFAULT_VERSION)
 
 
 @functools.cache
-def corpus_cases() -> tuple[tuple[str, Case], ...]:
+def corpus_cases(arch: str) -> tuple[tuple[str, Case], ...]:
     cases = ((path, read_case(path).case) for path in sorted(CORPUS.rglob("*.case")))
     return tuple(
         (str(path.relative_to(CORPUS)), case)
         for path, case in cases
-        if case.arch == ARCH and VERSIONS[case.kernel].batched
+        if case.arch == arch and VERSIONS[case.kernel].batched
     )
 
 
@@ -101,7 +102,7 @@ def test_a_text_that_moved_is_stale(text, count):
     with pytest.raises(zoo.StaleMutant, match=f"occurs {seen} times in batched/{stale.file}"):
         zoo.mutated(stale)
     with pytest.raises(zoo.StaleMutant):
-        zoo.load(stale, ARCH)
+        zoo.load(stale, "x86_64")
 
 
 def test_a_file_that_is_gone_is_stale():
@@ -121,8 +122,10 @@ def test_each_bug_has_a_case_and_no_case_is_left_over():
 def test_each_bug_is_killed_by_its_case(mutant):
     path = CORPUS / "mutants" / f"{mutant.name}.case"
     parsed = read_case(path)
+    arch = parsed.case.arch
+    assert arch in mutant.arches
     assert parsed.comments
-    assert list(broken_rules(parsed.case)) == []
+    assert (list(broken_rules(parsed.case)) == []) != mutant.name.startswith("wild-")
     assert set(parsed.expect) == {
         Expect(target="batched"),
         Expect(target=f"zoo:{mutant.name}", divergence=mutant.shows),
@@ -130,28 +133,48 @@ def test_each_bug_is_killed_by_its_case(mutant):
     assert path.read_text() == format_case(
         parsed.case, comments=parsed.comments, expect=parsed.expect
     )
-    assert kills(parsed.case, BATCHED) == []
-    found = red(judge_case(parsed.case, target_of(mutant)))
+    assert kills(parsed.case, BATCHED[arch]) == []
+    found = red(judge_case(parsed.case, target_of(mutant, arch)))
     assert found, "survives"
     assert primary(found) == mutant.shows
+
+
+# Only a canary shows these.
+NO_MUTANT = ["unfold-unneeded", "fold-missing", "invalidation-wrong"]
 
 
 def test_each_judge_is_rung_by_some_mutant():
     rung = 0
     for mutant in BUGS:
-        rung |= red(judge_case(case_for(mutant), target_of(mutant)))
-    assert classes.names(int(classes.RED_BITS) & ~rung) == []
+        case = case_for(mutant)
+        rung |= red(judge_case(case, target_of(mutant, case.arch)))
+    assert classes.names(int(classes.RED_BITS) & ~rung) == NO_MUTANT
 
 
 # Equivalent mutants.
 
 
-@pytest.mark.parametrize("mutant", EQUIVALENT, ids=lambda mutant: mutant.name)
-def test_what_is_no_bug_is_not_killed(mutant):
-    target = target_of(mutant)
-    for name, case in corpus_cases():
+MORE_FOLDS = pytest.mark.xfail(
+    reason="entry by entry arm64 folds and unfolds more than exact batches may", strict=True
+)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "arch"),
+    [
+        pytest.param(mutant, arch, marks=MORE_FOLDS if mutant.name == "batch-of-one" else ())
+        if arch == "arm64"
+        else (mutant, arch)
+        for mutant in EQUIVALENT
+        for arch in mutant.arches
+    ],
+    ids=lambda x: x if x in ARCHES else x.name,
+)
+def test_what_is_no_bug_is_not_killed(mutant, arch):
+    target = target_of(mutant, arch)
+    for name, case in corpus_cases(arch):
         assert kills(case, target) == [], name
-    for index, case in enumerate(random_cases(seed=11, count=300, window=16)):
+    for index, case in enumerate(random_cases(arch, seed=11, count=120, window=16)):
         assert kills(case, target) == [], index
 
 
@@ -160,7 +183,7 @@ def test_what_is_no_bug_is_not_killed(mutant):
 
 def page_of(case: Case, judgement: Judgement, index: int) -> int:
     """The page of its folio that the batch around entry `index` starts with; 0 without a folio."""
-    pfn = int(WORDS.pfn(np.uint64(case.ptes[judgement.first[index]])))
+    pfn = pfn_of(case.layout, case.ptes[judgement.first[index]])
     for folio in case.folios:
         if folio.pfn <= pfn < folio.pfn + folio.nr_pages:
             return pfn - folio.pfn
@@ -168,20 +191,30 @@ def page_of(case: Case, judgement: Judgement, index: int) -> int:
 
 
 def only_from_page_0(case: Case) -> tuple[Case, int]:
-    """`case` without its batches that start elsewhere, and how many entries that took away."""
-    judgement = judge_case(case, BATCHED)
-    ptes = tuple(
-        0 if judgement.first[i] >= 0 and page_of(case, judgement, i) else word
-        for i, word in enumerate(case.ptes)
-    )
+    """`case` without its batches that start elsewhere, and how many entries that took away.
+
+    A folded block goes as a whole: what is left of it would be torn.
+    """
+    judgement = judge_case(case, BATCHED[case.arch])
+    block = case.layout.block
+    gone = {
+        i for i in range(len(case.ptes)) if judgement.first[i] >= 0 and page_of(case, judgement, i)
+    }
+    for base in {i // block * block for i in gone}:
+        if block > 1 and any(word & int(PTE_CONT) for word in case.ptes[base : base + block]):
+            gone |= set(range(base, base + block))
+    ptes = tuple(0 if i in gone else word for i, word in enumerate(case.ptes))
     return case.replace(ptes=ptes), sum(a != b for a, b in zip(ptes, case.ptes, strict=True))
 
 
-def test_only_a_mid_folio_start_shows_some_mutants():
-    mutants = [(mutant.name, target_of(mutant)) for mutant in MID_FOLIO]
+@pytest.mark.parametrize("arch", ARCHES)
+def test_only_a_mid_folio_start_shows_some_mutants(arch):
+    mutants = [(mutant.name, target_of(mutant, arch)) for mutant in MID_FOLIO]
     killed = dict.fromkeys((name for name, _ in mutants), 0)
     removed = 0
-    for index, case in enumerate(random_cases(seed=5, count=200, window=16)):
+    # Folios have to end, and others to begin, inside the window.
+    window = max(16, 2 * layout_of(arch).block)
+    for index, case in enumerate(random_cases(arch, seed=5, count=60, window=window)):
         page_0, count = only_from_page_0(case)
         removed += count
         for name, target in mutants:
@@ -195,11 +228,12 @@ def test_only_a_mid_folio_start_shows_some_mutants():
     assert all(killed.values()), killed
 
 
+@pytest.mark.parametrize("arch", ARCHES)
 @pytest.mark.parametrize("name", ["first-page-decides", "new-not-advanced"])
-def test_others_need_none(name):
-    target = target_of(zoo.find(name))
-    cases = (only_from_page_0(case)[0] for case in random_cases(seed=5, count=60, window=16))
-    assert any(kills(case, target) for case in cases)
+def test_others_need_none(name, arch):
+    target = target_of(zoo.find(name), arch)
+    cases = random_cases(arch, seed=5, count=60, window=16)
+    assert any(kills(only_from_page_0(case)[0], target) for case in cases)
 
 
 # Loading.
@@ -207,16 +241,17 @@ def test_others_need_none(name):
 
 def test_mutants_do_not_mix():
     a, b = zoo.find("batch-counts-once"), zoo.find("flush-always")
-    loaded = {mutant.name: target_of(mutant) for mutant in (a, b)}
+    loaded = {mutant.name: target_of(mutant, "x86_64") for mutant in (a, b)}
     assert zoo.package_of(a) != zoo.package_of(b)
     for mutant in (a, b, a):
         assert kills(case_for(mutant), loaded[mutant.name])
-        assert kills(case_for(mutant), BATCHED) == []
+        assert kills(case_for(mutant), BATCHED["x86_64"]) == []
     assert kills(case_for(b), loaded[a.name]) == []
     assert kills(case_for(a), loaded[b.name]) == ["flush-unneeded"]
 
 
-def test_a_mutant_is_a_whole_copy():
-    module = target_of(BUGS[0]).function.__module__
+@pytest.mark.parametrize("arch", ARCHES)
+def test_a_mutant_is_a_whole_copy(arch):
+    module = target_of(BUGS[0], arch).function.__module__
     assert module.startswith("zoo_")
-    assert BATCHED.function.__module__ == f"batched.{ARCH}"
+    assert BATCHED[arch].function.__module__ == f"batched.{arch}"

@@ -12,7 +12,7 @@ from mm.jit import rule
 from mm.layout import PTE_MARKER_GUARD, PTE_MARKER_POISONED, PTE_MARKER_UFFD_WP
 
 from ..choices import bits, draw, mix, parts, scaled
-from ..words import (
+from ..words.table import (
     PROTNONE,
     SOFT_DIRTY,
     SPECIAL,
@@ -123,9 +123,10 @@ def write_present(arch, choices, state, scene, at, length, row, page, step, kind
     detail = draw(choices)
     noise = mix(detail)
     folio = state.folios[row]
-    pfn = folio.pfn + np.uint64(page)
+    shift = state.facts[0].page_shift
+    field = (folio.pfn + np.uint64(page)) << shift
     exclusive_at = np.int64(folio.first_page) + page
-    advance = np.uint64(step)
+    advance = np.uint64(step) << shift
     allowed = scene.allowed
     accessed_kind = _ACCESSED_OR_DIRTY[bits(detail, _ACCESSED_KIND)]
     dirty_kind = _ACCESSED_OR_DIRTY[bits(detail, _DIRTY_KIND)]
@@ -155,28 +156,32 @@ def write_present(arch, choices, state, scene, at, length, row, page, step, kind
         accessed = pattern(accessed_kind, accessed_place, noise, first)
         dirty = pattern(dirty_kind, dirty_place, ~noise, first)
         deviating = pattern(deviating_kind, deviating_place, noise >> ONE, first)
+        form = mix(noise ^ np.uint64(first))
         shared = NONE
         if needs_exclusive:
             for i in range(first, last):
                 bit = np.uint64(state.exclusive[np.uint64(exclusive_at + i * step)]) ^ ONE
                 shared |= bit << np.uint64(i - first)
         for i in range(first, last):
-            entry = _entry(arch, words, accessed, dirty, deviating, shared)
-            state.ptes[np.uint64(at + i)] = arch.place(entry, pfn)
+            entry = _entry(arch, words, accessed, dirty, form, deviating, shared)
+            state.ptes[np.uint64(at + i)] = arch.place(entry, field)
             accessed >>= ONE
             dirty >>= ONE
+            form >>= ONE
             deviating >>= ONE
             shared >>= ONE
-            pfn += advance
+            field += advance
 
 
 @rule
-def _entry(arch, words, accessed, dirty, deviating, shared):
+def _entry(arch, words, accessed, dirty, form, deviating, shared):
     """The entry of bit 0 of the patterns, without its PFN; no branch, as nothing foresees it."""
     deviates = mask(deviating)
     word = words.word ^ (deviates & words.deviation)
     word ^= mask(shared) & (words.shared ^ (deviates & words.shared_deviation))
-    flips = (mask(dirty) & arch.dirty_flip(word)) | (mask(accessed) & arch.accessed_flip(word))
+    flips = (mask(dirty) & arch.dirty_flip(word, form)) | (
+        mask(accessed) & arch.accessed_flip(word)
+    )
     return word ^ flips
 
 
@@ -211,8 +216,8 @@ def write_bare(arch, choices, state, scene, at, length, shape, kind):
     word = arch.present(prot, _legal(common, scene.armed_none == 1))
     for i in range(length):
         accessed = mask(each) & arch.accessed_flip(word)
-        dirty = mask(each >> ONE) & arch.dirty_flip(word)
-        state.ptes[at + i] = arch.place(word ^ (accessed | dirty), pfn)
+        dirty = mask(each >> ONE) & arch.dirty_flip(word, each)
+        state.ptes[at + i] = arch.place(word ^ (accessed | dirty), pfn << facts.page_shift)
         each >>= _EACH_BITS
         pfn += advance
 
@@ -246,7 +251,9 @@ def write_swap(arch, choices, state, scene, at, length, kind):
     type_ = np.int64(facts.swp_marker)
     if kind == SWAP:
         type_ = scaled(detail, _TYPE, np.int64(facts.swp_hwpoison))
-        width = np.uint64(_SWAP_OFFSET_BITS[bits(detail, _OFFSET_WIDTH)])
+        width = np.uint64(
+            min(_SWAP_OFFSET_BITS[bits(detail, _OFFSET_WIDTH)], arch.swap_width(facts))
+        )
         offset = ONE + (mix(detail) & ((ONE << width) - ONE))
         swap_state = _swap_state(detail, scene)
         if bits(detail, _EXCLUSIVE_BIT):
@@ -261,7 +268,7 @@ def write_swap(arch, choices, state, scene, at, length, kind):
         offset = _MARKER_PAYLOAD[marker]
         advance = NONE
     for i in range(length):
-        state.ptes[at + i] = arch.swap(np.uint64(type_), offset, swap_state)
+        state.ptes[at + i] = arch.swap(facts, np.uint64(type_), offset, swap_state)
         offset += advance
 
 
@@ -295,5 +302,6 @@ def write_pointers(arch, choices, state, scene, at, length, row, page, step, kin
     young = migration and bits(detail, _YOUNG_BIT) == 1
     dirty = migration and bits(detail, _DIRTY_BIT) == 1
     for i in range(length):
-        state.ptes[at + i] = arch.swap(type_, arch.pfn_offset(pfn, young, dirty), swap_state)
+        offset = arch.pfn_offset(facts, pfn, young, dirty)
+        state.ptes[at + i] = arch.swap(facts, type_, offset, swap_state)
         pfn += np.uint64(step)

@@ -35,11 +35,8 @@ ONE = np.uint64(1)
 # Pages are written so many at a time.
 _CHUNK = 8
 
-# Folio orders out of 64, folios of a block out of 8; large ones stand alone.
+# Folios of a block out of 8; large ones stand alone.
 _ALONE = 6
-_ORDERS = np.array(
-    [0] * 7 + [1] * 5 + [2] * 12 + [3] * 11 + [4] * 11 + [5] * 8 + [6] * 7 + [7] * 2 + [9], np.int64
-)
 _BLOCKS = np.array([1, 1, 1, 1, 1, 2, 2, 4], np.int64)
 # Exclusive pages of a block, out of 16.
 _EXCLUSIVE = np.array(
@@ -76,12 +73,12 @@ def fits(kind, folio_flags):
 
 
 @rule
-def add_block(choices, state, scene, kind):
+def add_block(arch, choices, state, scene, kind):
     """Append a block of folios for a run of `kind`; returns their number, 0 without room."""
     facts = state.facts[0]
     choice = draw(choices)
     noise = mix(choice)
-    order = _ORDERS[bits(choice, _ORDER)]
+    order = arch.order(facts, bits(choice, _ORDER))
     nr_rows = _BLOCKS[bits(choice, _BLOCK)]
     if order >= _ALONE:
         nr_rows = np.int64(1)

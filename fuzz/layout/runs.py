@@ -33,7 +33,8 @@ _SWAP_LENGTHS = np.array([1, 1, 1, 1, 1, 2, 2, 4], np.int64)
     _FEW,
     _OLD_FOLIO,
     _PAGE,
-) = parts(7, 4, 1, 2, 9, 4, 1, 3, 10, 10)
+    _OUT_OF_STEP,
+) = parts(7, 4, 1, 2, 9, 4, 1, 3, 10, 10, 3)
 
 
 @rule
@@ -59,7 +60,11 @@ def lay_out(arch, choices, state, scene):
         if source == _AGAIN and facts.nr_folios > 0:
             row = scaled(shape, _OLD_FOLIO, np.int64(facts.nr_folios))
             nr_rows = np.int64(1)
-            page = scaled(shape, _PAGE, np.int64(state.folios[row].nr_pages))
+            nr_pages = np.int64(state.folios[row].nr_pages)
+            page = _in_step(arch, shape, scaled(shape, _PAGE, nr_pages), at, nr_pages)
+            page -= arch.block if page >= nr_pages else 0
+        elif nr_rows > 0:
+            page = _in_step(arch, shape, page, at, np.int64(state.folios[row].nr_pages))
         # _NEXT goes on behind a hole or a change of bits inside the block.
         if (
             source == _NEW
@@ -68,14 +73,17 @@ def lay_out(arch, choices, state, scene):
             or not fits(kind, state.folios[row].folio_flags)
         ):
             row = np.int64(facts.nr_folios)
-            nr_rows = add_block(choices, state, scene, kind)
+            nr_rows = add_block(arch, choices, state, scene, kind)
             if nr_rows == 0:
                 at += _write_without_folio(arch, choices, state, scene, at, room, shape, HOLE)
                 continue
+            nr_pages = np.int64(state.folios[row].nr_pages)
             page = np.int64(0)
             # Half of the runs on a new block begin in the middle of it.
             if bits(shape, _MID_BLOCK):
-                page = scaled(shape, _PAGE, nr_rows * np.int64(state.folios[row].nr_pages))
+                page = scaled(shape, _PAGE, nr_rows * nr_pages)
+            page = _in_step(arch, shape, page, at, nr_pages)
+            page -= arch.block if page >= nr_rows * nr_pages else 0
         rest = nr_rows * np.int64(state.folios[row].nr_pages) - page
         length = rest
         if bits(shape, _SHORTER) == 3:
@@ -98,6 +106,18 @@ def lay_out(arch, choices, state, scene):
             write_present(arch, choices, state, scene, at, length, row, page, step, kind)
         next_page = page + length
         at += length
+
+
+@rule
+def _in_step(arch, shape, page, at, nr_pages):
+    """`page`, or the first behind it that stands in its block of pages as entry `at` in its block.
+
+    Large folios are mapped so wherever they can be: no block of entries could be
+    translated as one otherwise.
+    """
+    if nr_pages < arch.block or bits(shape, _OUT_OF_STEP) == 7:
+        return page
+    return page + ((at - page) & (arch.block - 1))
 
 
 @rule

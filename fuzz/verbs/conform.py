@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     type=click.Choice(["6.12", "7.3"]),
     help="Only the expectations of this kernel.",
 )
+@options.only_arch
 @options.as_json
 @options.quiet
 def command(
@@ -37,6 +38,7 @@ def command(
     limit: int | None,
     target: str,
     kernel: str | None,
+    arch: str | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -60,6 +62,8 @@ def command(
     def vectors() -> Iterator["Vector"]:
         for path in files:
             for vector in read(path):
+                if arch not in (None, vector.case.arch):
+                    continue
                 progress.update(f"conform: {report.cases} cases, {report.mismatched} mismatches")
                 yield vector
 
@@ -93,6 +97,11 @@ def _print(report: "Report", as_json: bool, quiet: bool) -> None:
             if cases:
                 print(f"  {name:<28}{cases:>8} cases{report.class_entries[name]:>10} entries")
         print(f"historical bug seen by the relation in {report.bug_revealed} cases")
+        if report.raw_checks:
+            print(
+                f"raw reads, writes and exchanges of entries: {report.raw_checks} checks, "
+                f"{report.raw_mismatched} mismatches"
+            )
     print(f"conform: {report.cases} cases, {report.checks} checks, {report.mismatched} mismatches")
 
 
@@ -101,6 +110,8 @@ def _record(report: "Report") -> dict[str, Any]:
         "cases": report.cases,
         "checks": report.checks,
         "mismatches": report.mismatched,
+        "raw_checks": report.raw_checks,
+        "raw_mismatches": report.raw_mismatched,
         "first": [m._asdict() for m in report.mismatches],
         "classes": {
             name: {"cases": cases, "entries": report.class_entries[name]}

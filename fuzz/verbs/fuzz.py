@@ -11,6 +11,7 @@ HISTORICAL = "first-page-is-folio-head"
 
 if TYPE_CHECKING:
     from ..runner import Campaign
+    from ..sweep import Sweep
 
 
 @click.command()
@@ -47,10 +48,10 @@ if TYPE_CHECKING:
 @options.as_json
 @options.quiet
 def command(
-    arch: str,
+    arch: str | None,
     kernel: str,
     target: str,
-    batching: str,
+    batching: str | None,
     deny: tuple[str, ...],
     cases: int | None,
     seconds: float | None,
@@ -65,54 +66,77 @@ def command(
 
     Every PTE must be explained by the reference, every flush be needed, and no
     invariant ring. Before the campaign, one canary per judge must be caught.
-    Without --cases and --time it runs 1,000,000 cases. Findings are written to
+    Without --arch the architectures take equal shares of --cases and --time, one
+    after the other; without these it is 1,000,000 cases. Findings are written to
     .midfolio/findings/. A first Ctrl-C ends the campaign cleanly.
     """
     denied = options.denied_bits(deny)
-    from harness import zoo
     from harness.kernels import check_kernel
 
     check_kernel(target, kernel)
+    arches = options.arches_of(target, arch)
+    from ..sweep import Sweep, shares
+
+    if cases is None and seconds is None:
+        cases = 1_000_000
+    sweep = Sweep(quiet=quiet or as_json)
+    budgets = shares(cases, len(arches))
+    for name, budget in zip(arches, budgets, strict=True):
+        if budget == 0:
+            continue
+        _warm_up(name, target)
+        from ..runner import Plan
+
+        campaign = sweep.add(
+            Plan(
+                arch=name,
+                kernel=kernel,
+                target=target,
+                seed=seed,
+                batching=options.legal_batching(batching, target),
+                denied=denied,
+                cap=per_class,
+                cases=budget,
+                seconds=None if seconds is None else seconds / len(arches),
+                jobs=jobs,
+            )
+        )
+        if not campaign.hunter.target.compiled:
+            _say_interpreted(target)
+        if show_canary and not as_json:
+            _show_canary(name, kernel)
+        missed = campaign.missed_canaries()
+        if missed:
+            click.echo(
+                f"fuzz: {name}: canary missed: {', '.join(missed)}; the fuzzer is broken", err=True
+            )
+            return exits.CANARY_MISSED
+        if not (quiet or as_json):
+            print(campaign.canary_line)
+        campaign.run()
+        if not (quiet or as_json):
+            _print(campaign)
+        if campaign.interrupted:
+            break
+    return _end(sweep, as_json)
+
+
+def _warm_up(arch: str, target: str) -> None:
     from ..warmup import compile_parts
 
+    mutants = {HISTORICAL}
     if target.startswith("zoo:"):
-        # Loaded later; here only to say at once that there is no such mutant.
-        zoo.find(target.removeprefix("zoo:"))
-    planted = {HISTORICAL, target.removeprefix("zoo:")}
-    compile_parts(target, tuple(sorted(planted)) if target.startswith("zoo:") else (HISTORICAL,))
-    from ..runner import Campaign, Plan
+        mutants.add(target.removeprefix("zoo:"))
+    compile_parts(arch, target, tuple(sorted(mutants)))
 
-    plan = Plan(
-        arch=arch,
-        kernel=kernel,
-        target=target,
-        seed=seed,
-        tolerant=batching == "any",
-        denied=denied,
-        cap=per_class,
-        cases=cases if cases is not None or seconds is not None else 1_000_000,
-        seconds=seconds,
-        jobs=jobs,
-    )
-    campaign = Campaign(plan, quiet=quiet or as_json)
-    if not campaign.hunter.target.compiled and ":" in target and not target.startswith("zoo:"):
+
+def _say_interpreted(target: str) -> None:
+    if ":" in target and not target.startswith("zoo:"):
         click.echo(
             f"midfolio: {target} is not compiled for the documented signature; it runs "
             f"interpreted (docs/design.md says how to compile it)",
             err=True,
         )
-    if show_canary and not as_json:
-        _show_canary(arch, kernel)
-    missed = campaign.missed_canaries()
-    if missed:
-        click.echo(f"fuzz: canary missed: {', '.join(missed)}; the fuzzer is broken", err=True)
-        return exits.CANARY_MISSED
-    if not (quiet or as_json):
-        print(campaign.canary_line)
-    campaign.run()
-    code = campaign.exit_code()
-    _print(campaign, code, as_json, quiet)
-    return code
 
 
 def _show_canary(arch: str, kernel: str) -> None:
@@ -132,14 +156,19 @@ def _show_canary(arch: str, kernel: str) -> None:
     print()
 
 
-def _print(campaign: "Campaign", code: int, as_json: bool, quiet: bool) -> None:
-    from ..report import print_json
-    from ..summary import record, summary
+def _print(campaign: "Campaign") -> None:
+    from ..summary import summary
 
+    for line in summary(campaign):
+        print(line)
+
+
+def _end(sweep: "Sweep", as_json: bool) -> int:
+    code = sweep.exit_code()
     if as_json:
-        print_json({**record(campaign), "exit": code})
-        return
-    if not quiet:
-        for line in summary(campaign):
-            print(line)
-    print(f"fuzz: {campaign.ending()}; exit {code}")
+        from ..report import print_json
+
+        print_json({**sweep.record(), "exit": code})
+    else:
+        print(f"fuzz: {sweep.ending()}; exit {code}")
+    return code

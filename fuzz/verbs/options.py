@@ -7,11 +7,16 @@ import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-ARCHES = ("x86_64",)
+ARCHES = ("x86_64", "arm64", "powerpc")
 KERNELS = ("6.12", "6.16", "6.17", "6.18", "7.3")
 
 arch = click.option(
-    "--arch", type=click.Choice(ARCHES), default="x86_64", show_default=True, help="Architecture."
+    "--arch",
+    type=click.Choice(ARCHES),
+    help="Architecture; without it all that the target models, your own target on x86_64.",
+)
+only_arch = click.option(
+    "--arch", type=click.Choice(ARCHES), help="Only what is of this architecture."
 )
 kernel = click.option(
     "--kernel",
@@ -28,10 +33,9 @@ target = click.option(
 )
 batching = click.option(
     "--batching",
-    type=click.Choice(["exact", "any"]),
-    default="exact",
-    show_default=True,
-    help="Which merges are legal: along the maximal batches, or along any parts of them.",
+    type=click.Choice(["exact", "any", "none"]),
+    help="Which merges are legal: along the maximal batches (default), along any parts of them, "
+    "or none, for a target that changes one entry at a time (default for reference).",
 )
 deny = click.option(
     "--deny",
@@ -41,6 +45,30 @@ deny = click.option(
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Print results only, no progress.")
+
+
+def arches_of(target: str, arch: str | None) -> tuple[str, ...]:
+    """The architectures to run `target` on; CaseError for one that it does not model."""
+    from harness import zoo
+    from harness.case import CaseError
+
+    if target.startswith("zoo:"):
+        known = zoo.find(target.removeprefix("zoo:")).arches
+    else:
+        known = ARCHES
+    if arch is None:
+        return ("x86_64",) if ":" in target and not target.startswith("zoo:") else known
+    if arch not in known:
+        raise CaseError(f"{target} is of {' and '.join(known)}, not of {arch}")
+    return (arch,)
+
+
+def legal_batching(batching: str | None, target: str) -> int:
+    """What `--batching` means to the relation, for `target` where nothing is given."""
+    from harness.relation import ANY, EXACT, NONE
+
+    given = batching or ("none" if target == "reference" else "exact")
+    return {"exact": EXACT, "any": ANY, "none": NONE}[given]
 
 
 def denied_bits(names: tuple[str, ...]) -> int:

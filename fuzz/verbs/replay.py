@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--kernel", type=click.Choice(options.KERNELS), help="Run the cases as this kernel does."
 )
+@options.only_arch
 @options.batching
 @options.deny
 @options.as_json
@@ -30,7 +31,8 @@ def command(
     what: tuple[str, ...],
     target: str | None,
     kernel: str | None,
-    batching: str,
+    arch: str | None,
+    batching: str | None,
     deny: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -43,21 +45,22 @@ def command(
     """
     use_interpreted()
     from harness.kernels import check_kernel
-    from harness.relation import ANY, EXACT
     from harness.run import judge_case
     from harness.targets import load
 
     from ..report import judgement_record, print_json
 
     denied = options.denied_bits(deny)
-    legal = ANY if batching == "any" else EXACT
     codes = []
     records = []
     for source in sources(what):
         case = source.case if kernel is None else source.case.replace(kernel=kernel)
+        if arch not in (None, case.arch):
+            continue
         for name, expected in _plan(source, target):
             check_kernel(name, case.kernel)
             loaded = load(name, case.arch)
+            legal = options.legal_batching(batching, name)
             judgement = judge_case(case, loaded, legal)
             again = judge_case(case, loaded, legal)
             code, verdict = _verdict(judgement, expected, denied)

@@ -13,17 +13,25 @@ from . import options
 @click.option(
     "--kernel", type=click.Choice(options.KERNELS), help="Run the case as this kernel does."
 )
+@options.only_arch
 @options.as_json
 @options.quiet
 def command(
-    what: tuple[str, ...], target: str, kernel: str | None, as_json: bool, quiet: bool
+    what: tuple[str, ...],
+    target: str,
+    kernel: str | None,
+    arch: str | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     r"""Draw each case of WHAT: case files, directories, case numbers or case: lines.
 
     \b
-    Letters of an entry: r readable (n PROT_NONE), w writable, a accessed,
-    d dirty, s soft-dirty, u userfaultfd; none, swap, mig:r|rx|w migration,
-    dev:r|w|x|xw device, m:wp|psn|grd markers, hwpsn hwpoison.
+    Letters of an entry: r present (powerpc: readable, x executable only,
+    i invalid; n PROT_NONE), w writable, a accessed, d dirty in whichever bit,
+    s soft-dirty (arm64: c, PTE_CONT, folded), u userfaultfd; none, swap,
+    mig:r|rx|w migration, dev:r|w|x|xw device, m:wp|psn|grd markers, hwpsn
+    hwpoison. block: B1 where block 1 of 16 entries begins (arm64).
     """
     use_interpreted()
     from harness.casefile import case_line, format_case
@@ -39,8 +47,11 @@ def command(
     records = []
     for source in sources(what):
         case = source.case if kernel is None else source.case.replace(kernel=kernel)
+        if arch not in (None, case.arch):
+            continue
         check_kernel(target, case.kernel)
-        judgement = judge_case(case, load(target, case.arch))
+        legal = options.legal_batching(None, target)
+        judgement = judge_case(case, load(target, case.arch), legal)
         shown += 1
         if as_json:
             records.append(judgement_record(judgement, source.name))

@@ -36,7 +36,7 @@ def command(
     cases: int,
     seed: int,
     jobs: int,
-    arch: str,
+    arch: str | None,
     kernel: str,
     as_json: bool,
     quiet: bool,
@@ -61,14 +61,18 @@ def command(
     except zoo.StaleMutant as error:
         click.echo(f"midfolio: {error}", err=True)
         return exits.STALE
-    compile_parts("zoo")
+    if arch is not None:
+        mutants = [mutant for mutant in mutants if arch in mutant.arches]
+    for name in options.ARCHES if arch is None else (arch,):
+        if any(name in mutant.arches for mutant in mutants):
+            compile_parts(name, "zoo")
     from ..mutation import fates
 
     progress = Progress(quiet=quiet or as_json)
     done: list[Fate] = []
     for fate in fates(mutants, arch, kernel, cases, seed, jobs):
         done.append(fate)
-        progress.update(f"zoo: {len(done)} of {len(mutants)} mutants")
+        progress.update(f"zoo: {len(done)} runs of {len(mutants)} mutants")
     progress.clear()
     return _report(done, as_json, quiet)
 
@@ -97,16 +101,17 @@ def _report(done: "list[Fate]", as_json: bool, quiet: bool) -> int:
         print_json(result)
         return code
     if not quiet:
-        print(f"{'mutant':<34} {'its case':<20} {'found after':>11}  by")
+        print(f"{'mutant':<34} {'arch':<8} {'its case':<20} {'found after':>11}  by")
         for fate in done:
             after = "-" if fate.cases is None else f"{fate.cases:,}"
-            print(f"{fate.name:<34} {fate.by_case:<20} {after:>11}  {fate.by}")
+            print(f"{fate.name:<34} {fate.arch:<8} {fate.by_case:<20} {after:>11}  {fate.by}")
     for fate in bad:
-        print(f"{fate.name}: {fate.problem}")
+        print(f"{fate.name} on {fate.arch}: {fate.problem}")
     killed = sum(1 for fate in done if fate.shows and not fate.problem)
     spared = sum(1 for fate in done if not fate.shows and not fate.problem)
     print(
-        f"zoo: {len(done)} mutants, {killed} killed, {spared} equivalent and not killed, "
+        f"zoo: {len({fate.name for fate in done})} mutants in {len(done)} runs, {killed} killed, "
+        f"{spared} equivalent and not killed, "
         f"{len(bad)} wrong; exit {code}"
     )
     return code

@@ -18,19 +18,24 @@ class Words(NamedTuple):
     accessed: Any  # present word -> bool
     soft_dirty: Any  # present word -> bool
     uffd: Any  # present word -> bool
-    pfn: Any  # present word -> uint64
-    advance: Any  # (word, pages uint64) -> the word of the page that is so much further on
+    pfn: Any  # (state, present word) -> uint64
+    advance: Any  # (state, word, pages uint64) -> the word of the page so much further on
     batch_key: Any  # word -> word without the bits that a batch may mix
+    folded: Any  # present word -> bool: part of a contpte block (arm64)
     merge_dirty: Any  # (state, word) -> word: pte_mkdirty()
     merge_dirty_only: Any  # word -> word: dirty, soft-dirty left alone
     merge_accessed: Any  # word -> word: pte_mkyoung()
     special: Any  # present word -> bool
-    difference: Any  # (reference's, target's present word) -> class bits
-    revoked: Any  # (old, new) -> bool: a TLB entry made from old is stale
+    difference: Any  # (state, reference's, target's present word) -> class bits
+    revoked: Any  # (state, old, new) -> bool: a TLB entry made from old is stale
+    repainted: Any  # (old, new) -> bool: all that may happen to an entry beside the range
     impossible: Any  # present word -> bool: the kernel never makes it
+    needs_nmmu: Any  # (state, old, new) -> bool: the coprocessors must forget old (powerpc)
+    is_protection: Any  # state -> bool: newprot brings nothing but a protection
+    with_upgrade_of: Any  # (word, other) -> word, writable as `other` is
     swap_type: Any  # swap-like word -> int64
-    swap_offset: Any  # swap-like word -> uint64, to be compared only
-    swap_payload: Any  # marker word -> uint64
+    swap_offset: Any  # (state, swap-like word) -> uint64, to be compared only
+    swap_payload: Any  # (state, marker word) -> uint64
     swap_soft_dirty: Any  # swap-like word -> bool
     # How a canary spoils a present word; each must be seen by one judge.
     set_writable: Any  # word -> word

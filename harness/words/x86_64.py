@@ -99,7 +99,7 @@ def uffd(word):
 
 
 @rule
-def pfn(word):
+def _frame(word):
     """The page frame number; entries that are not valid store it inverted (L1TF)."""
     address = word & _ADDRESS
     if word != ZERO and (word & x86.PAGE_PRESENT) == ZERO:
@@ -108,7 +108,13 @@ def pfn(word):
 
 
 @rule
-def advance(word, pages):
+def pfn(state, word):
+    """The page frame number."""
+    return _frame(word)
+
+
+@rule
+def advance(state, word, pages):
     """`word` for the page that is `pages` further on, all other bits kept.
 
     Works on the whole word, as pte_advance_pfn() does: at the ends of the PFN
@@ -124,6 +130,12 @@ def advance(word, pages):
 def batch_key(word):
     """`word` without accessed and dirtiness, the only bits in which a batch may differ."""
     return word & ~(x86.PAGE_ACCESSED | _DIRTY_BITS)
+
+
+@rule
+def folded(word):
+    """There are no contpte blocks."""
+    return False
 
 
 @rule
@@ -160,11 +172,11 @@ def special(word):
 
 
 @rule
-def difference(ours, theirs):
+def difference(state, ours, theirs):
     """The classes of the bits in which present word `theirs` (the target's) differs from `ours`."""
     found = ZERO
     delta = ours ^ theirs
-    if pfn(ours) != pfn(theirs):
+    if _frame(ours) != _frame(theirs):
         found = found | PFN_CHANGED
     if (delta & x86.PAGE_RW) != ZERO:
         found = found | (WRITE_GAINED if writable(theirs) else WRITE_LOST)
@@ -186,7 +198,7 @@ def difference(ours, theirs):
 
 
 @rule
-def revoked(old, new):
+def revoked(state, old, new):
     """Whether a TLB entry made from `old` grants or does something that `new` does not.
 
     Accessed is no right, and dirty matters only where the CPU may write on.
@@ -203,11 +215,35 @@ def revoked(old, new):
 
 
 @rule
+def repainted(old, new):
+    """Nothing may happen to an entry beside the range."""
+    return False
+
+
+@rule
 def impossible(word):
     """A present word that these kernels never make: dirty bits or RW where they cannot be."""
     if (word & x86.PAGE_RW) == ZERO:
         return (word & x86.PAGE_DIRTY) != ZERO
     return (word & x86.PAGE_SAVED_DIRTY) != ZERO or (word & x86.PAGE_PRESENT) == ZERO
+
+
+@rule
+def needs_nmmu(state, old, new):
+    """There are no coprocessors with an MMU of their own to tell."""
+    return False
+
+
+@rule
+def is_protection(state):
+    """pte_modify() takes nothing from newprot but a protection."""
+    return True
+
+
+@rule
+def with_upgrade_of(word, other):
+    """Not asked: `is_protection` always holds."""
+    return other
 
 
 @rule
@@ -217,13 +253,13 @@ def swap_type(word):
 
 
 @rule
-def swap_offset(word):
+def swap_offset(state, word):
     """The raw offset field, which every rule but the clearing of a marker keeps."""
     return word & _SWAP_OFFSET
 
 
 @rule
-def swap_payload(word):
+def swap_payload(state, word):
     """The low offset bits, inversion undone: the marker's kind."""
     return (~word >> x86.SWP_OFFSET_SHIFT) & np.uint64((1 << 50) - 1)
 
@@ -284,13 +320,18 @@ WORDS = Words(
     pfn=pfn,
     advance=advance,
     batch_key=batch_key,
+    folded=folded,
     merge_dirty=merge_dirty,
     merge_dirty_only=merge_dirty_only,
     merge_accessed=merge_accessed,
     special=special,
     difference=difference,
     revoked=revoked,
+    repainted=repainted,
     impossible=impossible,
+    needs_nmmu=needs_nmmu,
+    is_protection=is_protection,
+    with_upgrade_of=with_upgrade_of,
     swap_type=swap_type,
     swap_offset=swap_offset,
     swap_payload=swap_payload,

@@ -1,16 +1,20 @@
-"""Random cases of x86_64: how its words are made, and the compiled entry points."""
-
-from typing import Any
+"""How random words of x86_64 are made."""
 
 import numpy as np
 
 from mm import x86_64 as mmu
-from mm.jit import entry, rule
-from mm.state import numba_state
+from mm.jit import rule
 
-from .choices import bits, fill, parts
-from .generator import generate
-from .words import PROTNONE, SOFT_DIRTY, SPECIAL, UFFD, WRITE, Words
+from ..choices import bits, parts
+from .table import (
+    PROTNONE,
+    SOFT_DIRTY,
+    SPECIAL,
+    UFFD,
+    WRITE,
+    Words,
+    nothing_more,
+)
 
 NONE = np.uint64(0)
 ONE = np.uint64(1)
@@ -29,6 +33,15 @@ _OFFSET_MASK = np.uint64((1 << mmu.SWP_OFFSET_BITS) - 1)
 _MIG_YOUNG = np.uint64(1 << mmu.SWP_MIG_YOUNG_BIT)
 _MIG_DIRTY = np.uint64(1 << mmu.SWP_MIG_DIRTY_BIT)
 
+_ORDERS = np.array(
+    [0] * 7 + [1] * 5 + [2] * 12 + [3] * 11 + [4] * 11 + [5] * 8 + [6] * 7 + [7] * 2 + [9], np.int64
+)
+
+
+@rule
+def _order(facts, number):
+    return _ORDERS[number]
+
 
 @rule
 def _protection(access, pkey):
@@ -38,6 +51,12 @@ def _protection(access, pkey):
 @rule
 def _page_none():
     return mmu.PAGE_NONE
+
+
+@rule
+def _device_prot(prot, choice):
+    # pte_modify() keeps the memory type of the entry.
+    return prot
 
 
 @rule
@@ -61,20 +80,19 @@ def _accessed_flip(word):
 
 
 @rule
-def _dirty_flip(word):
+def _dirty_flip(word, choice):
     # Without RW, dirtiness lives in the software bit: pte_mksaveddirty().
     return mmu.PAGE_DIRTY if word & mmu.PAGE_RW else mmu.PAGE_SAVED_DIRTY
 
 
 @rule
-def _place(word, pfn):
-    field = pfn << mmu.PFN_SHIFT
+def _place(word, field):
     # L1TF: an entry without the present bit holds its PFN inverted.
     return word | ((field if word & mmu.PAGE_PRESENT else ~field) & mmu.PTE_PFN_MASK)
 
 
 @rule
-def _swap(type_, offset, state):
+def _swap(facts, type_, offset, state):
     return (
         (type_ << mmu.SWP_TYPE_SHIFT)
         | ((~offset & _OFFSET_MASK) << mmu.SWP_OFFSET_SHIFT)
@@ -83,7 +101,12 @@ def _swap(type_, offset, state):
 
 
 @rule
-def _pfn_offset(pfn, young, dirty):
+def _swap_width(facts):
+    return np.int64(mmu.SWP_OFFSET_BITS - 1)
+
+
+@rule
+def _pfn_offset(facts, pfn, young, dirty):
     return pfn | (_MIG_YOUNG if young else NONE) | (_MIG_DIRTY if dirty else NONE)
 
 
@@ -104,6 +127,12 @@ def _any_walker(choice):
     return choice & (mmu.PAGE_ACCESSED | mmu.PAGE_DIRTY)
 
 
+@rule
+def _flips(word, bits_):
+    # It sets bits, never clears one.
+    return bits_ & ~word
+
+
 # Protections seen in the wild golden vectors besides random words.
 _ODD_PROTS = np.array(
     [0x0, 0x1, 0x2, 0x120, 0x27, 0x8000_0000_0000_0027, 0x25, 0x8000_0000_0000_0025], np.uint64
@@ -114,7 +143,7 @@ _FORM, _ODD_PROT, _FLIPPED = parts(2, 3, 6)
 
 
 @rule
-def _odd_prot(prot, choice):
+def _odd_prot(facts, prot, choice):
     form = bits(choice, _FORM)
     if form == 0:
         return _ODD_PROTS[bits(choice, _ODD_PROT)]
@@ -160,7 +189,7 @@ _ABOVE_MEMORY = np.uint64(0x000F_FF00_0000_0000)
 
 
 @rule
-def _odd_word(word, choice):
+def _odd_word(facts, word, choice):
     form = bits(choice, _WORD_FORM)
     half = bits(choice, _HALF)
     if form == 0:
@@ -180,33 +209,27 @@ def _odd_word(word, choice):
 
 
 X86_64 = Words(
+    block=np.int64(1),
+    pkey_mask=mmu.PAGE_PKEY_MASK >> mmu.PKEY_SHIFT,
+    exec_only=np.int64(0),
+    set_machine=nothing_more,
+    order=_order,
     protection=_protection,
     page_none=_page_none,
+    device_prot=_device_prot,
     cached=_cached,
     present=_present,
     accessed_flip=_accessed_flip,
     dirty_flip=_dirty_flip,
     place=_place,
+    finish=nothing_more,
     swap=_swap,
+    swap_width=_swap_width,
     pfn_offset=_pfn_offset,
     walker=_walker,
     any_walker=_any_walker,
+    flips=_flips,
     odd_prot=_odd_prot,
     odd_word=_odd_word,
+    break_window=nothing_more,
 )
-
-
-def _generate_case() -> Any:
-    from numba import int64, uint64
-
-    return int64(uint64[::1], numba_state(), uint64, uint64)
-
-
-@entry(_generate_case)
-def generate_case(choices, state, seed, index):
-    """Fill `state` with random case `index` of `seed`; 1 if it was made wild, else 0.
-
-    `choices` is scratch of at least `choices.FIRST` words; its WINDOW is respected.
-    """
-    fill(choices, seed, index)
-    return generate(X86_64, choices, state)

@@ -1,11 +1,11 @@
-"""The mutants of the zoo: data only. See `harness.zoo`.
+"""Mutants of the code that all architectures share: the walk, batches, commits, folios, swap.
 
-In the order of the code that they break: which page, which batch, what is
-merged into it, what is written, what is flushed, what is counted and reported,
-the rules for one entry, swap-like entries. Equivalent ones come last.
+In the order of what they break: which page, which batch, what is written, what
+is flushed, what is counted and reported, the rules for one entry, entries that
+are not present. Equivalent ones come last.
 """
 
-from .zoo import Mutant
+from ..zoo import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
@@ -41,7 +41,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="no-folio-end-clip",
         file="detect.py",
         find=(
-            "    folio_left = folio.end - arch.pte_pfn(pte)\n"
+            "    folio_left = folio.end - arch.pte_pfn(masks, pte)\n"
             "    if folio_left < max_nr:\n"
             "        max_nr = folio_left\n"
         ),
@@ -53,7 +53,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="clip-by-folio-size",
         file="detect.py",
-        find="    folio_left = folio.end - arch.pte_pfn(pte)\n",
+        find="    folio_left = folio.end - arch.pte_pfn(masks, pte)\n",
         replace="    folio_left = folio.end - folio.start\n",
         why="clips by the folio's size, which is too long for a batch that starts in its middle",
         origin="354dffd29575, fixed by ddd05742b45b (CVE-2025-38447), in mm/rmap.c",
@@ -86,80 +86,13 @@ MUTANTS: tuple[Mutant, ...] = (
         why="the soft-dirty bit of the first entry is written over the whole batch",
         origin="354dffd29575, fixed by 29f40594a281, in mm/rmap.c",
         shows="soft-dirty-lost",
-    ),
-    Mutant(
-        name="batch-ignores-uffd",
-        file="x86_64.py",
-        find="    pte &= ~IGNORED\n",
-        replace="    pte &= ~(IGNORED | masks.uffd)\n",
-        why="the userfaultfd bit of the first entry is written over the whole batch",
-        origin='"mm: rmap: support batched unmapping for file large folios" and its fix for UFFD VMAs',
-        shows="uffd-changed",
-    ),
-    # What is merged into the first entry of a batch.
-    Mutant(
-        name="merge-without-accessed",
-        file="x86_64.py",
-        find="    first |= others & PAGE_ACCESSED\n",
-        replace="",
-        why="loses the accessed bits of all entries of a batch but the first",
-        origin="class: modify_prot_start_ptes() that merges dirty only",
-        shows="accessed-lost",
-    ),
-    Mutant(
-        name="merge-without-dirty",
-        file="x86_64.py",
-        find="    if pte_dirty(others):\n        first = pte_mkdirty(masks, first)\n",
-        replace="",
-        why="loses the dirty bits of all entries of a batch but the first",
-        origin="class: modify_prot_start_ptes() that merges accessed only",
-        shows="dirty-lost",
-    ),
-    Mutant(
-        name="merge-beyond-batch",
-        file="x86_64.py",
-        find="        others |= table.take(state, at)\n",
-        replace=(
-            "        others |= table.take(state, at)\n"
-            "    if index + nr < np.uint64(state.facts[0].nr_ptes):\n"
-            "        others |= table.load(state, index + nr)\n"
-        ),
-        why="merges the accessed and dirty bits of the entry behind the batch, too",
-        origin="class: off by one in modify_prot_start_ptes()",
-        shows="dirty-gained",
-    ),
-    Mutant(
-        name="merge-first-into-itself",
-        file="x86_64.py",
-        find="    first = table.take(state, index)\n    others = NONE\n",
-        replace="    first = table.take(state, index)\n    others = first\n",
-        why="pte_mkdirty() for a dirty first entry, which makes it soft-dirty without a write",
-        origin="class: modify_prot_start_ptes() whose loop starts at the first entry",
-        shows="soft-dirty-gained",
-    ),
-    Mutant(
-        name="load-instead-of-take",
-        file="x86_64.py",
-        find="        others |= table.take(state, at)\n",
-        replace="        others |= table.load(state, at)\n",
-        why="what the MMU sets between the load of an entry and the store to it is lost",
-        origin="class: set_pte() without ptep_get_and_clear()",
-        shows="accessed-lost",
+        arches=("x86_64", "powerpc"),
     ),
     # What is written, and where.
     Mutant(
-        name="inverted-pfn-forwards",
-        file="x86_64.py",
-        find="    step = pfn_step(pte)\n",
-        replace="    step = ONE_PAGE\n",
-        why="adds to an inverted PFN, so PROT_NONE entries behind the first map pages before it",
-        origin="pte_next_pfn() before pte_advance_pfn(), arch/x86/include/asm/pgtable.h",
-        shows="pfn-changed",
-    ),
-    Mutant(
         name="new-not-advanced",
         file="commit.py",
-        find="    new_at = new + idx * arch.pfn_step(new)\n",
+        find="    new_at = new + idx * arch.pfn_step(masks, new)\n",
         replace="    new_at = new\n",
         why="each sub-batch starts with the page of the batch again",
         origin="class: prot_commit_flush_ptes() that does not advance ptent",
@@ -196,8 +129,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="flush-decided-too-early",
         file="commit.py",
-        find="    if arch.pte_needs_flush(old_at, new_at):\n",
-        replace="    if arch.pte_needs_flush(old_at, new + idx * arch.pfn_step(new)):\n",
+        find="    if arch.pte_needs_flush(masks, old_at, new_at):\n",
+        replace="    if arch.pte_needs_flush(masks, old_at, new + idx * arch.pfn_step(masks, new)):\n",
         why="decides on the flush by the word before the write upgrade",
         origin="class: pte_needs_flush() of another word than the one written",
         shows="flush-missing",
@@ -205,7 +138,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="flush-always",
         file="commit.py",
-        find="    if arch.pte_needs_flush(old_at, new_at):\n",
+        find="    if arch.pte_needs_flush(masks, old_at, new_at):\n",
         replace="    if True:\n",
         why="flushes every batch, whether the TLB must know or not",
         origin="class: pte_needs_flush() not asked, as it was before v5.19",
@@ -229,7 +162,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="flush-old-not-advanced",
         file="commit.py",
-        find="    old_at = old + idx * arch.pfn_step(old)\n",
+        find="    old_at = old + idx * arch.pfn_step(masks, old)\n",
         replace="    old_at = old\n",
         why="compares with the page of the batch's first entry, so sub-batches seem to move",
         origin="class: prot_commit_flush_ptes() that does not advance oldpte",
@@ -277,7 +210,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="bad-map-zero-page",
         file="folios.py",
-        find="        if arch.pte_pfn(pte) == call.zero_pfn:\n            return False\n",
+        find="        if arch.pte_pfn(masks, pte) == call.zero_pfn:\n            return False\n",
         replace="",
         why="reports the zero page as a bad mapping",
         origin="class: vm_normal_page() without its special cases",
@@ -340,51 +273,6 @@ MUTANTS: tuple[Mutant, ...] = (
         shows="skipped-changed",
     ),
     Mutant(
-        name="modify-drops-uffd",
-        file="x86_64.py",
-        find="    kept = KEPT | soft_dirty | uffd | devmap\n",
-        replace="    kept = KEPT | soft_dirty | devmap\n",
-        why="pte_modify() drops the userfaultfd bit",
-        origin="class: _PAGE_CHG_MASK lacks a bit",
-        shows="uffd-changed",
-    ),
-    Mutant(
-        name="modify-drops-cache-mode",
-        file="x86_64.py",
-        find="    | PAGE_PWT\n",
-        replace="",
-        why="pte_modify() drops a bit of the cache mode",
-        origin="class: _PAGE_CHG_MASK lacks a bit",
-        shows="protection-changed",
-    ),
-    Mutant(
-        name="modify-keeps-write",
-        file="x86_64.py",
-        find="    kept = KEPT | soft_dirty | uffd | devmap\n",
-        replace="    kept = KEPT | PAGE_RW | soft_dirty | uffd | devmap\n",
-        why="pte_modify() keeps the write permission that mprotect() takes away",
-        origin="class: _PAGE_CHG_MASK has a bit too many",
-        shows="write-gained",
-    ),
-    Mutant(
-        name="wrprotect-drops-dirty",
-        file="x86_64.py",
-        find="    saved = pte & ~PAGE_DIRTY | dirty << SAVED_DIRTY_SHIFT\n",
-        replace="    saved = pte & ~PAGE_DIRTY\n",
-        why="a dirty entry that becomes read-only is clean",
-        origin="018e9828eb52, in arch/loongarch/include/asm/pgtable.h",
-        shows="dirty-lost",
-    ),
-    Mutant(
-        name="mkwrite-keeps-saved-dirty",
-        file="x86_64.py",
-        find="    return unsave_dirty(pte | PAGE_RW)\n",
-        replace="    return pte | PAGE_RW\n",
-        why="a dirty entry that becomes writable keeps the saved bit, which is for read-only ones",
-        origin="class: pte_mkwrite() without pte_clear_saveddirty()",
-        shows="bits-changed",
-    ),
-    Mutant(
         name="upgrade-judged-on-old",
         file="commit.py",
         find="    upgrade = maybe_change_pte_writable(arch, state, call, masks, new)\n",
@@ -410,6 +298,7 @@ MUTANTS: tuple[Mutant, ...] = (
         why="makes entries writable that userfaultfd protects",
         origin="fixed by f1eb1bacfba9 and 51d3d5eb74ff (v6.2)",
         shows="write-gained",
+        arches=("x86_64", "arm64"),
     ),
     # Entries that are not present.
     Mutant(
@@ -420,6 +309,7 @@ MUTANTS: tuple[Mutant, ...] = (
         why="installs markers in anon VMAs that did not ask for WP_UNPOPULATED",
         origin="class: userfaultfd_wp_use_markers() not asked",
         shows="none-changed",
+        arches=("x86_64", "arm64"),
     ),
     Mutant(
         name="resolve-drops-poison",
@@ -429,6 +319,7 @@ MUTANTS: tuple[Mutant, ...] = (
         why="a uffd-wp resolve makes a poisoned entry none",
         origin="fixed by 7e3ce3f8d2d2 (2023)",
         shows="swap-changed",
+        arches=("x86_64", "arm64"),
     ),
     Mutant(
         name="resolve-drops-guard",
@@ -438,6 +329,7 @@ MUTANTS: tuple[Mutant, ...] = (
         why="a uffd-wp resolve removes a guard region",
         origin="class: guard markers (v6.13) without a test of their own",
         shows="swap-changed",
+        arches=("x86_64", "arm64"),
     ),
     Mutant(
         name="migration-read-not-exclusive",
@@ -452,20 +344,21 @@ MUTANTS: tuple[Mutant, ...] = (
         name="migration-loses-soft-dirty",
         file="softleaf.py",
         find=(
-            "        new = arch.swp_entry(read, offset)\n"
+            "        new = arch.swp_entry(masks, read, offset)\n"
             "        if arch.swp_soft_dirty(masks, old):\n"
             "            new = arch.swp_mksoft_dirty(masks, new)\n"
         ),
-        replace="        new = arch.swp_entry(read, offset)\n",
+        replace="        new = arch.swp_entry(masks, read, offset)\n",
         why="a migration entry made read-only is no longer soft-dirty",
         origin="class: a swap bit not carried over",
         shows="swap-changed",
+        arches=("x86_64", "powerpc"),
     ),
     Mutant(
         name="migration-loses-young-and-dirty",
         file="softleaf.py",
-        find="        new = arch.swp_entry(read, offset)\n",
-        replace="        new = arch.swp_entry(read, arch.swp_offset_pfn(old))\n",
+        find="        new = arch.swp_entry(masks, read, offset)\n",
+        replace="        new = arch.swp_entry(masks, read, arch.swp_offset_pfn(masks, old))\n",
         why="a migration entry made read-only forgets accessed and dirty of its page",
         origin="class: dirty lost on migration, as fixed by fd35ca3d12cc (2022)",
         shows="swap-changed",
@@ -474,26 +367,18 @@ MUTANTS: tuple[Mutant, ...] = (
         name="device-loses-uffd",
         file="softleaf.py",
         find=(
-            "        new = arch.swp_entry(facts.swp_device_read, offset)\n"
+            "        new = arch.swp_entry(masks, facts.swp_device_read, offset)\n"
             "        # The soft-dirty bit is lost here: the kernel does not copy it either.\n"
             "        if arch.swp_uffd(masks, old):\n"
             "            new = arch.swp_mkuffd(masks, new)\n"
         ),
-        replace="        new = arch.swp_entry(facts.swp_device_read, offset)\n",
+        replace="        new = arch.swp_entry(masks, facts.swp_device_read, offset)\n",
         why="a device-private entry made read-only is no longer protected by userfaultfd",
         origin="368076f52ebe, for PMDs",
         shows="swap-changed",
+        arches=("x86_64", "arm64"),
     ),
     # Equivalent: no judge may see them.
-    Mutant(
-        name="nothing",
-        file="x86_64.py",
-        find="    first |= others & PAGE_ACCESSED\n",
-        replace="    first |= PAGE_ACCESSED & others\n",
-        why="the same, written the other way round",
-        origin="the zoo's own check: what is no bug must not be killed",
-        shows="",
-    ),
     Mutant(
         name="batch-of-one",
         file="detect.py",

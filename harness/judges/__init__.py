@@ -1,0 +1,1 @@
+"""The compiled entry points of each architecture: one file each, imported when asked for."""

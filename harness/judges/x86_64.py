@@ -1,0 +1,36 @@
+"""x86_64: its judge, its census, its canaries, compiled for the campaign's loop.
+
+One layer of calls only: each would be optimized once more with all that it inlines.
+"""
+
+from mm.jit import entry
+
+from ..canaries import numba_spoil
+from ..canaries import spoil as spoil_outcome
+from ..census import count_case, numba_count
+from ..invariants import judge_invariants
+from ..judge import numba_judge, union_of
+from ..relation import judge_relation, reference_rules
+from ..words.x86_64 import WORDS
+
+RULES = reference_rules("x86_64")
+
+
+@entry(numba_judge)
+def judge(workspace, our_pages, their_pages, sane, batching):
+    """Fill `found` and `found_case` with everything that any judge finds; returns their union."""
+    judge_relation(WORDS, RULES, workspace, our_pages, their_pages, batching)
+    judge_invariants(WORDS, workspace, sane)
+    return union_of(workspace)
+
+
+@entry(numba_count)
+def count(workspace, tally, wild):
+    """Add a judged case to the tally."""
+    count_case(WORDS, workspace, tally, wild)
+
+
+@entry(numba_spoil)
+def spoil(workspace, canary):
+    """Spoil the target's outcome as `canary` does; what to add to its return value."""
+    return spoil_outcome(WORDS, workspace, canary)

@@ -1,0 +1,5 @@
+"""The mutants of the zoo: data only. See `harness.zoo`. The historical one comes first."""
+
+from . import arm64, powerpc, walk, x86_64
+
+MUTANTS = (*walk.MUTANTS, *x86_64.MUTANTS, *arm64.MUTANTS, *powerpc.MUTANTS)

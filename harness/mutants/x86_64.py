@@ -1,0 +1,145 @@
+"""Mutants of x86_64's rules."""
+
+from ..zoo import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    # Which entries form a batch.
+    Mutant(
+        name="batch-ignores-uffd",
+        file="x86_64.py",
+        find="    pte &= ~IGNORED\n",
+        replace="    pte &= ~(IGNORED | masks.uffd)\n",
+        why="the userfaultfd bit of the first entry is written over the whole batch",
+        origin='"mm: rmap: support batched unmapping for file large folios" and its fix for UFFD VMAs',
+        shows="uffd-changed",
+        arches=("x86_64",),
+    ),
+    # What is merged into the first entry of a batch.
+    Mutant(
+        name="merge-without-accessed",
+        file="x86_64.py",
+        find="    first |= others & PAGE_ACCESSED\n",
+        replace="",
+        why="loses the accessed bits of all entries of a batch but the first",
+        origin="class: modify_prot_start_ptes() that merges dirty only",
+        shows="accessed-lost",
+        arches=("x86_64",),
+    ),
+    Mutant(
+        name="merge-without-dirty",
+        file="x86_64.py",
+        find="    if pte_dirty(others):\n        first = pte_mkdirty(masks, first)\n",
+        replace="",
+        why="loses the dirty bits of all entries of a batch but the first",
+        origin="class: modify_prot_start_ptes() that merges accessed only",
+        shows="dirty-lost",
+        arches=("x86_64",),
+    ),
+    Mutant(
+        name="merge-beyond-batch",
+        file="x86_64.py",
+        find="        others |= table.take(state, at)\n",
+        replace=(
+            "        others |= table.take(state, at)\n"
+            "    if index + nr < np.uint64(state.facts[0].nr_ptes):\n"
+            "        others |= table.load(state, index + nr)\n"
+        ),
+        why="merges the accessed and dirty bits of the entry behind the batch, too",
+        origin="class: off by one in modify_prot_start_ptes()",
+        shows="dirty-gained",
+        arches=("x86_64",),
+    ),
+    Mutant(
+        name="merge-first-into-itself",
+        file="x86_64.py",
+        find="    first = table.take(state, index)\n    others = NONE\n",
+        replace="    first = table.take(state, index)\n    others = first\n",
+        why="pte_mkdirty() for a dirty first entry, which makes it soft-dirty without a write",
+        origin="class: modify_prot_start_ptes() whose loop starts at the first entry",
+        shows="soft-dirty-gained",
+        arches=("x86_64",),
+    ),
+    Mutant(
+        name="load-instead-of-take",
+        file="x86_64.py",
+        find="        others |= table.take(state, at)\n",
+        replace="        others |= table.load(state, at)\n",
+        why="what the MMU sets between the load of an entry and the store to it is lost",
+        origin="class: set_pte() without ptep_get_and_clear()",
+        shows="accessed-lost",
+        arches=("x86_64",),
+    ),
+    # What is written, and where.
+    Mutant(
+        name="inverted-pfn-forwards",
+        file="x86_64.py",
+        find="    step = pfn_step(masks, pte)\n",
+        replace="    step = ONE_PAGE\n",
+        why="adds to an inverted PFN, so PROT_NONE entries behind the first map pages before it",
+        origin="pte_next_pfn() before pte_advance_pfn(), arch/x86/include/asm/pgtable.h",
+        shows="pfn-changed",
+        arches=("x86_64",),
+    ),
+    # Rules for one entry.
+    Mutant(
+        name="modify-drops-uffd",
+        file="x86_64.py",
+        find="    kept = KEPT | soft_dirty | uffd | devmap\n",
+        replace="    kept = KEPT | soft_dirty | devmap\n",
+        why="pte_modify() drops the userfaultfd bit",
+        origin="class: _PAGE_CHG_MASK lacks a bit",
+        shows="uffd-changed",
+        arches=("x86_64",),
+    ),
+    Mutant(
+        name="modify-drops-cache-mode",
+        file="x86_64.py",
+        find="    | PAGE_PWT\n",
+        replace="",
+        why="pte_modify() drops a bit of the cache mode",
+        origin="class: _PAGE_CHG_MASK lacks a bit",
+        shows="protection-changed",
+        arches=("x86_64",),
+    ),
+    Mutant(
+        name="modify-keeps-write",
+        file="x86_64.py",
+        find="    kept = KEPT | soft_dirty | uffd | devmap\n",
+        replace="    kept = KEPT | PAGE_RW | soft_dirty | uffd | devmap\n",
+        why="pte_modify() keeps the write permission that mprotect() takes away",
+        origin="class: _PAGE_CHG_MASK has a bit too many",
+        shows="write-gained",
+        arches=("x86_64",),
+    ),
+    Mutant(
+        name="wrprotect-drops-dirty",
+        file="x86_64.py",
+        find="    saved = pte & ~PAGE_DIRTY | dirty << SAVED_DIRTY_SHIFT\n",
+        replace="    saved = pte & ~PAGE_DIRTY\n",
+        why="a dirty entry that becomes read-only is clean",
+        origin="018e9828eb52, in arch/loongarch/include/asm/pgtable.h",
+        shows="dirty-lost",
+        arches=("x86_64",),
+    ),
+    Mutant(
+        name="mkwrite-keeps-saved-dirty",
+        file="x86_64.py",
+        find="    return unsave_dirty(pte | PAGE_RW)\n",
+        replace="    return pte | PAGE_RW\n",
+        why="a dirty entry that becomes writable keeps the saved bit, which is for read-only ones",
+        origin="class: pte_mkwrite() without pte_clear_saveddirty()",
+        shows="bits-changed",
+        arches=("x86_64",),
+    ),
+    # Equivalent: no judge may see them.
+    Mutant(
+        name="nothing",
+        file="x86_64.py",
+        find="    first |= others & PAGE_ACCESSED\n",
+        replace="    first |= PAGE_ACCESSED & others\n",
+        why="the same, written the other way round",
+        origin="the zoo's own check: what is no bug must not be killed",
+        shows="",
+        arches=("x86_64",),
+    ),
+)
