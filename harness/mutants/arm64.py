@@ -189,13 +189,13 @@ MUTANTS: tuple[Mutant, ...] = (
         arches=("arm64",),
     ),
     Mutant(
-        name="uffd-loses-hardware-dirty",
+        name="wild-uffd-loses-hardware-dirty",
         file="arm64.py",
         find="    return (pte | masks.uffd | marks_of(pte) & DIRTY) & ~PTE_DBM | PTE_RDONLY\n",
         replace="    return (pte | masks.uffd) & ~PTE_DBM | PTE_RDONLY\n",
-        why="write protection forgets what only the hardware marked dirty; pte_modify() before it has moved that already",
+        why="write protection forgets what only the hardware marked dirty: here by a wild newprot alone",
         origin="CP6: 018e9828eb52, LoongArch pte_wrprotect()",
-        shows="",
+        shows="dirty-lost",
         arches=("arm64",),
     ),
     Mutant(
