@@ -310,11 +310,12 @@ def judge_changed(words, rules, workspace, index, batching):
         result = change_present(rules, workspace.ours, variant)
         merged, merged_needs = result.word, result.flush
     if not words.is_protection(case):
-        # Then it matters that the batch is changed as its first entry and advanced after that.
+        # Then it matters that the batch is changed, and flushed, as its first entry, and
+        # advanced after that.
         first = workspace.first[index]
-        head = change_present(rules, workspace.ours, workspace.merged[first]).word
-        advanced = words.advance(case, head, np.uint64(index - first))
-        merged = words.with_upgrade_of(advanced, merged)
+        head = change_present(rules, workspace.ours, workspace.merged[first])
+        advanced = words.advance(case, head.word, np.uint64(index - first))
+        merged, merged_needs = words.with_upgrade_of(advanced, merged), head.flush
     workspace.result[index] = merged
 
     found = ZERO
@@ -343,13 +344,17 @@ def judge_changed(words, rules, workspace, index, batching):
 
 
 @rule
+def told_needlessly(workspace, index):
+    """Class bits of what the coprocessors were told of an entry, if they need not be told."""
+    return NMMU_UNNEEDED if (workspace.covered[index] & TOLD) != NOTHING else ZERO
+
+
+@rule
 def uncalled_for(workspace, index):
     """Class bits of flushes of an entry that this call does not change."""
-    found = ZERO
+    found = told_needlessly(workspace, index)
     if (workspace.covered[index] & FLUSHED) != NOTHING:
         found = found | FLUSH_UNNEEDED
-    if (workspace.covered[index] & TOLD) != NOTHING:
-        found = found | NMMU_UNNEEDED
     return found
 
 

@@ -120,10 +120,7 @@ def test_row_that_is_no_block_of_the_window(kind, address, pages):
 @pytest.mark.parametrize(
     "entry",
     [
-        pytest.param(
-            0,
-            marks=pytest.mark.xfail(reason="of an entry that is changed nobody looks", strict=True),
-        ),
+        0,
         3,
     ],
 )

@@ -342,7 +342,6 @@ def test_newprot_with_more_than_a_protection_is_explained(bits, layout, exclusiv
     assert "pfn-changed" in found.entries[3]
 
 
-@pytest.mark.xfail(reason="asked of each entry, but a batch flushes as its first one", strict=True)
 @pytest.mark.parametrize("picture", ["[A0s A1s]", "[A1s A2s]"])
 def test_requests_for_a_batch_of_another_page_are_those_of_its_first_entry(picture):
     case = drawn_case(picture, newprot=drawing.read_only("powerpc") | 1 << 16, vma=READ_ONLY)

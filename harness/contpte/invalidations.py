@@ -13,7 +13,7 @@ from mm.state import FOLD, NR_FLUSHES, UNFOLD
 
 from .. import classes
 from ..batches import ZERO
-from ..relation import ANY, INVALIDATION_WRONG, NONE, ONE
+from ..relation import ANY, INVALIDATION_WRONG, NONE, ONE, OUTSIDE_CHANGED
 from ..workspace import FOLDED, NOTHING, UNFOLDED
 from .blocks import is_folded
 
@@ -98,7 +98,6 @@ def judge_invalidations(words, workspace, base, by_last_entry, batching):
     if facts.bbml3 != 0 and facts.contpte_early_stop != 0:
         found = UNFOLD_UNNEEDED if unfolded else ZERO
         return found | (FOLD_UNNEEDED if folded else ZERO)
-    found = ZERO
     cut = workspace.cut[base] != 0
     was_folded = words.folded(case.ptes[base])
     is_now = is_folded(words, theirs, base)
@@ -107,6 +106,8 @@ def judge_invalidations(words, workspace, base, by_last_entry, batching):
         touched = touched or workspace.changed[i] != 0
         was_valid = was_valid or words.hardware_valid(case.ptes[i])
         still_valid = still_valid or words.hardware_valid(theirs.ptes[i])
+    # Of a block that the call leaves alone not even CONT may change.
+    found = OUTSIDE_CHANGED if not touched and was_folded != is_now else ZERO
     if cut and not unfolded:
         found = found | UNFOLD_MISSING
     elif unfolded and not cut and not (batching == ANY and was_folded and touched):
@@ -117,6 +118,6 @@ def judge_invalidations(words, workspace, base, by_last_entry, batching):
         found = found | FOLD_MISSING
     elif folded and not (by_last_entry and is_now):
         found = found | FOLD_UNNEEDED
-    elif is_now and not folded and was_valid and not was_folded:
+    elif is_now and not folded and was_valid and (unfolded or not was_folded):
         found = found | CONT_SET
     return found

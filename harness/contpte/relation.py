@@ -29,6 +29,7 @@ from ..relation import (
     flush_classes,
     judge_case,
     judge_demand,
+    told_needlessly,
     uncalled_for,
 )
 from ..workspace import BY_MERGED, BY_OWN, FLUSHED, NOTHING
@@ -170,7 +171,7 @@ def judge_changed(words, rules, workspace, index, shared, batching):
         explained = explained or (tolerated & 1) != 0
         needs = (tolerated & 2) != 0
         verdict = judge_demand(own_needs, merged_needs, by_own, by_merged, needs, covered)
-    found = flush_classes(verdict, explained)
+    found = flush_classes(verdict, explained) | told_needlessly(workspace, index)
     bare = comparable(words, word)
     if not explained:
         return found | divergence_classes(words, case, own, merged, bare)

@@ -200,10 +200,13 @@ def revoked(state, old, new):
 
 @rule
 def repainted(old, new):
-    """Whether `new` is `old` after its block was folded or unfolded: CONT may change, A/D be set."""
-    if (old & arm64.PTE_VALID) == ZERO:
+    """Whether `new` is `old` after its block was folded or unfolded: CONT may change, A/D be set.
+
+    So may the type bits, which pte_mkcont() sets until 6.16 (wild).
+    """
+    if (old & arm64.PTE_VALID) == ZERO or (old & ~new & arm64.PTE_TABLE_BIT) != ZERO:
         return False
-    if ((batch_key(old) ^ batch_key(new)) & ~arm64.PTE_CONT) != ZERO:
+    if ((batch_key(old) ^ batch_key(new)) & ~(arm64.PTE_CONT | arm64.PTE_TABLE_BIT)) != ZERO:
         return False
     return (dirty(new) or not dirty(old)) and (accessed(new) or not accessed(old))
 
