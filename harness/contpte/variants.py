@@ -77,9 +77,9 @@ def unfold_blocks(words, workspace):
     for base in range(0, case.facts[0].nr_ptes, CONT_PTES):
         dirty, accessed = False, False
         for i in range(base, base + CONT_PTES):
-            taken = case.ptes[i] ^ case.hardware[i]
-            dirty = dirty or words.dirty(taken)
-            accessed = accessed or words.accessed(taken)
+            word = case.ptes[i] ^ case.hardware[i]
+            dirty = dirty or words.dirty(word)
+            accessed = accessed or words.accessed(word)
         touched = touched_first(words, workspace, base)
         last = base + CONT_PTES - 1
         whole = workspace.first[base] >= 0 and workspace.first[base] == workspace.first[last]
@@ -99,6 +99,14 @@ def unfold_blocks(words, workspace):
 
 
 @rule
+def taken(workspace, index):
+    """The word that a batch takes from entry `index`: a block that is taken whole stays as it is."""
+    if workspace.cut[index] != 0:
+        return workspace.before[index]
+    return workspace.case.ptes[index] ^ workspace.case.hardware[index]
+
+
+@rule
 def merge_batches(words, workspace):
     """Fill `merged`: the first entry of each batch with the bits of all, advanced."""
     case = workspace.case
@@ -107,9 +115,9 @@ def merge_batches(words, workspace):
     while index < facts.end:
         end = index + 1
         if workspace.changed[index] != 0:
-            template = workspace.before[index]
+            template = taken(workspace, index)
             while end < facts.end and workspace.first[end] == index:
-                other = workspace.before[end]
+                other = taken(workspace, end)
                 if words.dirty(other):
                     template = words.merge_dirty(case, template)
                 if words.accessed(other):
