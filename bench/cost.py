@@ -60,6 +60,12 @@ READ_WRITE = {
 }
 
 
+# Where a count is not the kernel's.
+NOTES = {
+    "x86_64": "batched reads one entry ahead before it looks a folio up; the kernel looks up first",
+}
+
+
 class Memory(NamedTuple):
     """How the memory is made up: the T of the series, and the size of its folios in bytes."""
 

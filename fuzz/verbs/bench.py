@@ -30,7 +30,7 @@ def cost(arch: str | None, as_json: bool, quiet: bool) -> int:
     7.3. Each number is counted while every table is run.
     """
     os.environ["MIDFOLIO_TRACE"] = "1"
-    from bench.cost import MEMORIES, page_shifts, rows
+    from bench.cost import MEMORIES, NOTES, page_shifts, rows
 
     from ..terminal import Progress
 
@@ -45,6 +45,8 @@ def cost(arch: str | None, as_json: bool, quiet: bool) -> int:
                 records += [_record(row, shift) for row in found]
             else:
                 _print(name, shift, found, MEMORIES)
+                if name in NOTES:
+                    print(f"  reads: {NOTES[name]}\n")
     if as_json:
         from ..report import print_json
 
