@@ -25,13 +25,15 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:6.2f} %" if whole else "     - "
 
 
-def _log_line(name: str, tally: Any, place: int, less: int | None) -> str:
-    """How many rows of the logs each side wrote; `less` are counted apart."""
-    ours, theirs = (
-        int(tally[place + side]) - (0 if less is None else int(tally[less + side]))
-        for side in (0, 1)
+def _logged(tally: Any, place: int) -> dict[str, int]:
+    """How many rows each side wrote to its log, counted from `place` on."""
+    return {side: int(tally[place + at]) for at, side in enumerate(("reference", "target"))}
+
+
+def _log_line(name: str, rows: dict[str, int]) -> str:
+    return (
+        f"{name:<17}{rows['target']:>12,}   by the target, {rows['reference']:,} by the reference"
     )
-    return f"{name:<17}{theirs:>12,}   by the target, {ours:,} by the reference"
 
 
 def summary(campaign: "Campaign") -> list[str]:
@@ -45,8 +47,8 @@ def summary(campaign: "Campaign") -> list[str]:
         f"cases            {cases:>12,}   in {campaign.elapsed:.1f} s, {speed:,.0f} cases/s, "
         f"{campaign.plan.jobs} job{'s' if campaign.plan.jobs > 1 else ''}",
         f"entries          {entries:>12,}   {_share(int(tally[ACTIVE]), entries).strip()} changed or flushed",
-        _log_line("flush requests", tally, REQUESTS, INVALIDATIONS),
-        _log_line("sent at once", tally, INVALIDATIONS, None),
+        _log_line("flush requests", _logged(tally, REQUESTS)),
+        _log_line("sent at once", _logged(tally, INVALIDATIONS)),
         "",
         "cases with",
     ]
@@ -77,13 +79,6 @@ def summary(campaign: "Campaign") -> list[str]:
     return lines
 
 
-def _log_record(tally: Any, place: int, less: int | None) -> dict[str, int]:
-    return {
-        side: int(tally[place + at]) - (0 if less is None else int(tally[less + at]))
-        for at, side in enumerate(("reference", "target"))
-    }
-
-
 def record(campaign: "Campaign") -> dict[str, Any]:
     """The same as plain data."""
     tally = campaign.tally
@@ -95,8 +90,8 @@ def record(campaign: "Campaign") -> dict[str, Any]:
         "cases": int(tally[CASES]),
         "entries": int(tally[ENTRIES]),
         "entries_changed_or_flushed": int(tally[ACTIVE]),
-        "flush_requests": _log_record(tally, REQUESTS, INVALIDATIONS),
-        "sent_at_once": _log_record(tally, INVALIDATIONS, None),
+        "flush_requests": _logged(tally, REQUESTS),
+        "sent_at_once": _logged(tally, INVALIDATIONS),
         "seconds": round(campaign.elapsed, 3),
         "first_finding_seconds": campaign.first_finding,
         "diverging": campaign.diverging(),

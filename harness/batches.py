@@ -74,6 +74,16 @@ def batch_end(words, state, index, row):
 
 
 @rule
+def with_bits_of(words, state, template, word):
+    """`template` accessed and dirty if the taken `word` is: pte_mkyoung(), pte_mkdirty()."""
+    if words.dirty(word):
+        template = words.merge_dirty(state, template)
+    if words.accessed(word):
+        template = words.merge_accessed(template)
+    return template
+
+
+@rule
 def merge(words, state, index, end):
     """The first entry of batch [index, end) with accessed and dirty of all merged in.
 
@@ -83,11 +93,7 @@ def merge(words, state, index, end):
     """
     merged = state.ptes[index] ^ state.hardware[index]
     for i in range(index + 1, end):
-        word = state.ptes[i] ^ state.hardware[i]
-        if words.dirty(word):
-            merged = words.merge_dirty(state, merged)
-        if words.accessed(word):
-            merged = words.merge_accessed(merged)
+        merged = with_bits_of(words, state, merged, state.ptes[i] ^ state.hardware[i])
     return merged
 
 

@@ -7,6 +7,7 @@ arrays that the sides work on are made by `harness.arrays`.
 """
 
 import dataclasses
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from mm import arm64, flags, powerpc, x86_64
@@ -64,6 +65,12 @@ class Folio:
     flags: int = 0  # FOLIO_*
     nid: int = 0
     exclusive: int = 0
+
+
+def folio_of(folios: tuple[Folio, ...], pfn: int) -> int | None:
+    """The index of the folio that holds `pfn`."""
+    row = bisect_right(folios, pfn, key=lambda folio: folio.pfn) - 1
+    return row if row >= 0 and pfn < folios[row].pfn + folios[row].nr_pages else None
 
 
 @dataclass(frozen=True, slots=True)

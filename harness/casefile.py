@@ -24,14 +24,13 @@ from mm.layout import Layout
 from mm.version import VERSIONS, Config
 
 from . import entrytext
-from .case import ARCHES, LAYOUTS, Call, Case, CaseError, Folio, Mm, Vma, layout_of
+from .case import ARCHES, LAYOUTS, Call, Case, CaseError, Folio, Mm, Vma, folio_of, layout_of
 from .caselines import MAGIC, Lines, entries_of, facts_of, flags_of, one_of
 from .pagetext import (
     Context,
     Entry,
     TextError,
     folio_name,
-    folio_of,
     format_folio,
     parse_folio,
     parse_number,

@@ -96,8 +96,8 @@ TRAIT_CASES = KIND_CASES + len(KINDS)  # + trait
 CASES = TRAIT_CASES + len(TRAITS)
 ENTRIES = CASES + 1  # in the range
 ACTIVE = CASES + 2  # entries in the range that the reference changes or flushes
-REQUESTS = CASES + 3  # rows of the logs: the reference's, then the target's
-INVALIDATIONS = CASES + 5  # those of them that are sent at once
+REQUESTS = CASES + 3  # rows of the logs that ask for a flush: the reference's, then the target's
+INVALIDATIONS = CASES + 5  # those that are sent at once, likewise
 TALLY_SIZE = CASES + 7
 
 _ONE = np.uint64(1)
@@ -212,10 +212,9 @@ def count_batches(words, workspace):
 def count_log(state, tally, side):
     """Add the log of `state`, side 0 or 1, to the tally."""
     rows = min(state.counts[NR_FLUSHES], state.flushes.shape[0])
-    tally[REQUESTS + side] += rows
     for row in range(rows):
-        if state.flushes[row, 0] != FLUSH:
-            tally[INVALIDATIONS + side] += 1
+        place = REQUESTS if state.flushes[row, 0] == FLUSH else INVALIDATIONS
+        tally[place + side] += 1
 
 
 @rule

@@ -4,13 +4,12 @@ The grammar is in `corpus/README.md`.
 """
 
 import re
-from bisect import bisect_right
 from typing import NamedTuple
 
 from mm import flags
 from mm.version import SwapTypes
 
-from .case import MAX_FOLIO_PAGES, MAX_NODES, MAX_WORD, CaseError, Folio
+from .case import MAX_FOLIO_PAGES, MAX_NODES, MAX_WORD, CaseError, Folio, folio_of
 from .vocabulary import Vocabulary
 
 # Up to this many pages each has its own character; larger folios are written in runs.
@@ -67,12 +66,6 @@ def folio_name(index: int) -> str:
         index, letter = divmod(index - 1, 26)
         name = chr(ord("A") + letter) + name
     return name
-
-
-def folio_of(folios: tuple[Folio, ...], pfn: int) -> int | None:
-    """The index of the folio that holds `pfn`."""
-    row = bisect_right(folios, pfn, key=lambda folio: folio.pfn) - 1
-    return row if row >= 0 and pfn < folios[row].pfn + folios[row].nr_pages else None
 
 
 def format_page(context: Context, pfn: int) -> str:

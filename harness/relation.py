@@ -35,7 +35,6 @@ SOFT_DIRTY_MERGED = classes.bit("soft-dirty-merged")
 WRITE_BY_MERGED_DIRTY = classes.bit("write-by-merged-dirty")
 WRITE_BY_MERGED_SOFT_DIRTY = classes.bit("write-by-merged-soft-dirty")
 DIRTY_MOVED = classes.bit("dirty-moved")
-NOT_JUDGED = classes.bit("not-judged")
 EXTRA_NMMU = classes.bit("extra-nmmu")
 EXTRA_FLUSH = classes.bit("extra-flush")
 FLUSH_ELIDED = classes.bit("flush-elided")
@@ -126,8 +125,8 @@ def find_coverage(state, covered, blocks):
 
 
 @rule
-def find_batches(words, rules, workspace, batching):
-    """Fill `first`, `changed`, `merged` and `result` of the workspace from the case.
+def find_batches(words, rules, workspace, batching, merges):
+    """Fill `first` and `changed` of the workspace from the case, and `merged` if `merges`.
 
     `ours` serves as the state that the reference's rules read; what they report
     there beyond the reference's own run is not looked at again.
@@ -148,11 +147,12 @@ def find_batches(words, rules, workspace, batching):
             end = batch_end(words, case, index, page_row(words, case, word))
         # One answer for the batch: accessed and dirtiness do not bear on it.
         changed = is_changed(rules, ours, word)
-        template = merge(words, case, index, end)
         for i in range(index, end):
             workspace.first[i] = index
-            if changed:
-                workspace.changed[i] = 1
+            workspace.changed[i] = 1 if changed else 0
+        if merges and changed:
+            template = merge(words, case, index, end)
+            for i in range(index, end):
                 workspace.merged[i] = words.advance(case, template, np.uint64(i - index))
         index = end
 
@@ -426,7 +426,7 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
     case, theirs = workspace.case, workspace.theirs
     facts = case.facts[0]
     workspace.found_case[0] = judge_case(workspace, our_pages, their_pages, False)
-    find_batches(words, rules, workspace, batching)
+    find_batches(words, rules, workspace, batching, True)
     for i in range(facts.nr_ptes):
         if i < facts.start or i >= facts.end:
             outside = OUTSIDE_CHANGED if theirs.ptes[i] != case.ptes[i] else ZERO

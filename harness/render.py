@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from mm import flags
 
 from . import anatomy, classes
-from .case import Case, layout_of
+from .case import Case, folio_of, layout_of
 from .cells import cell
 from .differences import CASE, Difference, differences
-from .pagetext import folio_name, folio_of
+from .pagetext import folio_name
 from .run import Judgement, Outcome
 
 Line = list[tuple[str, str]]

@@ -13,7 +13,7 @@ from mm.state import FOLD, NR_FLUSHES, UNFOLD
 
 from .. import classes
 from ..batches import ZERO
-from ..relation import ANY, INVALIDATION_WRONG, NONE, ONE, OUTSIDE_CHANGED
+from ..relation import ANY, INVALIDATION_WRONG, ONE, OUTSIDE_CHANGED
 from ..workspace import FOLDED, NOTHING, UNFOLDED
 from .blocks import is_folded
 
@@ -36,7 +36,8 @@ def is_committed_alone(words, workspace, index, batching):
     facts = workspace.case.facts[0]
     if workspace.changed[index] == 0:
         return False
-    if batching == ANY or batching == NONE:
+    # One entry at a time, each one begins and ends its batch: no case of its own.
+    if batching == ANY:
         return True
     first = workspace.first[index]
     if first != index:

@@ -18,7 +18,6 @@ from ..relation import (
     DIRTY_MOVED,
     NONE,
     NONE_CHANGED,
-    NOT_JUDGED,
     OUTSIDE_CHANGED,
     SKIPPED_CHANGED,
     SWAP_CHANGED,
@@ -26,6 +25,7 @@ from ..relation import (
     WRITE_BY_MERGED_DIRTY,
     ZERO,
     divergence_classes,
+    find_batches,
     flush_classes,
     judge_case,
     judge_demand,
@@ -35,12 +35,13 @@ from ..relation import (
 from ..workspace import BY_MERGED, BY_OWN, FLUSHED, NOTHING
 from .blocks import is_folded
 from .invalidations import is_committed_alone, judge_invalidations, read_log
-from .variants import apply_reference, find_batches, merge_batches, unfold_blocks
+from .variants import apply_reference, merge_batches, unfold_blocks
 
 ACCESSED_BY_UNFOLD = classes.bit("accessed-by-unfold")
 DIRTY_BY_UNFOLD = classes.bit("dirty-by-unfold")
 ACCESSED_BY_FOLD = classes.bit("accessed-by-fold")
 DIRTY_BY_FOLD = classes.bit("dirty-by-fold")
+NOT_JUDGED = classes.bit("not-judged")
 
 # Bits that a fold may add to the entries of its block.
 MAY_BE_DIRTY = 1
@@ -212,7 +213,7 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
     """Fill `found` and `found_case` with the relation's classes; both runs are done."""
     case, theirs = workspace.case, workspace.theirs
     found_case = judge_case(workspace, our_pages, their_pages, True) | read_log(workspace)
-    find_batches(words, rules, workspace, batching)
+    find_batches(words, rules, workspace, batching, False)
     unfold_blocks(words, workspace)
     merge_batches(words, workspace)
     apply_reference(words, rules, workspace)
@@ -235,7 +236,7 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
 @rule
 def refuse(words, rules, workspace):
     """Say of a case with a torn block that it is not judged; fill what others read."""
-    find_batches(words, rules, workspace, NONE)
+    find_batches(words, rules, workspace, NONE, False)
     judge_case(workspace, 0, 0, True)
     for i in range(workspace.case.facts[0].nr_ptes):
         workspace.found[i] = ZERO

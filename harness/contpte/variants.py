@@ -9,33 +9,10 @@ import numpy as np
 
 from mm.arm64 import CONT_PTES, PTE_CONT, PTE_RDONLY
 from mm.jit import rule
-from reference.walk import change_present, is_changed
+from reference.walk import change_present
 
-from ..batches import ZERO, batch_end, page_row
-from ..relation import NONE
+from ..batches import ZERO, with_bits_of
 from ..workspace import BY_MERGED, BY_OWN, NOTHING
-
-
-@rule
-def find_batches(words, rules, workspace, batching):
-    """Fill `first` and `changed`: the legal batch around each entry that this call changes."""
-    case, ours = workspace.case, workspace.ours
-    facts = case.facts[0]
-    for i in range(facts.nr_ptes):
-        workspace.first[i] = -1
-        workspace.changed[i] = 0
-    index = facts.start
-    while index < facts.end:
-        word = case.ptes[index]
-        end = index + 1
-        if words.present(word):
-            if batching != NONE:
-                end = batch_end(words, case, index, page_row(words, case, word))
-            changed = is_changed(rules, ours, word)
-            for i in range(index, end):
-                workspace.first[i] = index
-                workspace.changed[i] = 1 if changed else 0
-        index = end
 
 
 @rule
@@ -117,11 +94,7 @@ def merge_batches(words, workspace):
         if workspace.changed[index] != 0:
             template = taken(workspace, index)
             while end < facts.end and workspace.first[end] == index:
-                other = taken(workspace, end)
-                if words.dirty(other):
-                    template = words.merge_dirty(case, template)
-                if words.accessed(other):
-                    template = words.merge_accessed(template)
+                template = with_bits_of(words, case, template, taken(workspace, end))
                 end += 1
             for i in range(index, end):
                 workspace.merged[i] = words.advance(case, template, np.uint64(i - index))

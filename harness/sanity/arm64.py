@@ -11,7 +11,7 @@ from mm import arm64
 
 from .. import anatomy
 from ..case import Case
-from .mapped import HIDDEN, folio_of, page_rules, vma_rules
+from .mapped import HIDDEN, folio_behind, page_rules, vma_rules
 from .swaplike import swap_rules
 from .table import Sanity
 
@@ -113,7 +113,7 @@ def _window_rules(case: Case) -> Iterator[tuple[str, int]]:
         elif pfn % size:
             yield "fold-is-aligned", first
         else:
-            folio = folio_of(case, pfn)
+            folio = folio_behind(case, pfn)
             if folio is None or pfn + size > folio.pfn + folio.nr_pages:
                 yield "fold-is-of-one-folio", first
 

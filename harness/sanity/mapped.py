@@ -1,11 +1,10 @@
 """Rules of a present entry that hold on every architecture: its VMA, and the page behind it."""
 
-import bisect
 from collections.abc import Iterator
 
 from mm import flags
 
-from ..case import Case, Folio
+from ..case import Case, Folio, folio_of
 
 UFFD = int(flags.VM_UFFD_WP | flags.VM_UFFD_RWP)
 # VMAs that may map pages which are none of the kernel's: device memory, among others.
@@ -13,14 +12,12 @@ HIDDEN = int(flags.VM_PFNMAP | flags.VM_MIXEDMAP)
 _MPROTECT = (0, int(flags.MM_CP_TRY_CHANGE_WRITABLE))
 
 
-def folio_of(case: Case, pfn: int) -> Folio | None:
+def folio_behind(case: Case, pfn: int) -> Folio | None:
     """The folio that holds `pfn`; an order-0 one with no flag for a page that none lists."""
     if pfn > case.config.highest_memmap_pfn:
         return None
-    at = bisect.bisect_right(case.folios, pfn, key=lambda folio: folio.pfn) - 1
-    if at >= 0 and pfn < case.folios[at].pfn + case.folios[at].nr_pages:
-        return case.folios[at]
-    return Folio(pfn)
+    row = folio_of(case.folios, pfn)
+    return Folio(pfn) if row is None else case.folios[row]
 
 
 def vma_rules(case: Case, *, write: bool, uffd: bool, soft_dirty: bool) -> Iterator[str]:
@@ -39,7 +36,7 @@ def vma_rules(case: Case, *, write: bool, uffd: bool, soft_dirty: bool) -> Itera
 
 def page_rules(case: Case, pfn: int, *, write: bool, special: bool) -> Iterator[str]:
     """What the page behind a present entry must be."""
-    folio = folio_of(case, pfn)
+    folio = folio_behind(case, pfn)
     if pfn >> case.layout.pfn_bits:
         yield "pfn-is-an-address"
     elif special:

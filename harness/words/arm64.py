@@ -6,6 +6,7 @@ from mm import arm64
 from mm.jit import rule
 
 from .. import classes
+from . import absent
 from .table import Words
 
 ZERO = np.uint64(0)
@@ -91,12 +92,6 @@ def accessed(word):
 
 
 @rule
-def soft_dirty(word):
-    """There is no such bit."""
-    return False
-
-
-@rule
 def uffd(word):
     """PTE_UFFD is set."""
     return (word & arm64.PTE_UFFD) != ZERO
@@ -128,7 +123,7 @@ def folded(word):
 
 
 @rule
-def merge_dirty(state, word):
+def merge_dirty_only(word):
     """pte_mkdirty(): software's bit, and a writable entry may be written without a fault."""
     if (word & arm64.PTE_WRITE) != ZERO:
         word = word & ~arm64.PTE_RDONLY
@@ -136,11 +131,9 @@ def merge_dirty(state, word):
 
 
 @rule
-def merge_dirty_only(word):
-    """The same: there is no soft-dirty bit to leave alone."""
-    if (word & arm64.PTE_WRITE) != ZERO:
-        word = word & ~arm64.PTE_RDONLY
-    return word | arm64.PTE_DIRTY
+def merge_dirty(state, word):
+    """The same: there is no soft-dirty bit that it would set, too."""
+    return merge_dirty_only(word)
 
 
 @rule
@@ -223,24 +216,6 @@ def impossible(word):
 
 
 @rule
-def needs_nmmu(state, old, new):
-    """There are no coprocessors with an MMU of their own to tell."""
-    return False
-
-
-@rule
-def is_protection(state):
-    """pte_modify() takes nothing from newprot but a protection."""
-    return True
-
-
-@rule
-def with_upgrade_of(word, other):
-    """Not asked: `is_protection` always holds."""
-    return other
-
-
-@rule
 def swap_type(word):
     """The type field of a swap-like entry."""
     return np.int64((word >> arm64.SWP_TYPE_SHIFT) & _TYPE)
@@ -256,12 +231,6 @@ def swap_offset(state, word):
 def swap_payload(state, word):
     """The offset: the marker's kind."""
     return (word >> arm64.SWP_OFFSET_SHIFT) & _PAYLOAD
-
-
-@rule
-def swap_soft_dirty(word):
-    """There is no such bit."""
-    return False
 
 
 @rule
@@ -291,12 +260,6 @@ def clear_accessed(word):
 
 
 @rule
-def clear_soft_dirty(word):
-    """`word` as it is: there is no such bit."""
-    return word
-
-
-@rule
 def make_impossible(word):
     """`word` writable and software-dirty, but read-only to the hardware."""
     return word | arm64.PTE_WRITE | arm64.PTE_DIRTY | arm64.PTE_RDONLY
@@ -309,7 +272,7 @@ WORDS = Words(
     writable=writable,
     dirty=dirty,
     accessed=accessed,
-    soft_dirty=soft_dirty,
+    soft_dirty=absent.no_bit,
     uffd=uffd,
     pfn=pfn,
     advance=advance,
@@ -323,17 +286,17 @@ WORDS = Words(
     revoked=revoked,
     repainted=repainted,
     impossible=impossible,
-    needs_nmmu=needs_nmmu,
-    is_protection=is_protection,
-    with_upgrade_of=with_upgrade_of,
+    needs_nmmu=absent.no_nmmu,
+    is_protection=absent.always_protection,
+    with_upgrade_of=absent.upgrade_not_asked,
     swap_type=swap_type,
     swap_offset=swap_offset,
     swap_payload=swap_payload,
-    swap_soft_dirty=swap_soft_dirty,
+    swap_soft_dirty=absent.no_bit,
     set_writable=set_writable,
     set_uffd_writable=set_uffd_writable,
     clear_dirty=clear_dirty,
     clear_accessed=clear_accessed,
-    clear_soft_dirty=clear_soft_dirty,
+    clear_soft_dirty=absent.same,
     make_impossible=make_impossible,
 )

@@ -9,6 +9,7 @@ from mm import powerpc as ppc
 from mm.jit import rule
 
 from .. import classes
+from . import absent
 from .table import Words
 
 ZERO = np.uint64(0)
@@ -93,12 +94,6 @@ def soft_dirty(word):
 
 
 @rule
-def uffd(word):
-    """There is no such bit."""
-    return False
-
-
-@rule
 def _field(state):
     """The mask of the PFN field."""
     shift = state.facts[0].page_shift
@@ -121,12 +116,6 @@ def advance(state, word, pages):
 def batch_key(word):
     """`word` without accessed and dirty, the only bits in which a batch may differ."""
     return word & ~(ppc.PAGE_ACCESSED | ppc.PAGE_DIRTY)
-
-
-@rule
-def folded(word):
-    """There are no contpte blocks."""
-    return False
 
 
 @rule
@@ -188,12 +177,6 @@ def revoked(state, old, new):
     # The MMU marks dirty once: with a cached dirty entry it never will again.
     cached_dirty = (old & ppc.PAGE_WRITE) != ZERO and (old & ppc.PAGE_DIRTY) != ZERO
     return cached_dirty and (new & ppc.PAGE_DIRTY) == ZERO
-
-
-@rule
-def repainted(old, new):
-    """Nothing may happen to an entry beside the range."""
-    return False
 
 
 @rule
@@ -268,12 +251,6 @@ def set_writable(word):
 
 
 @rule
-def set_uffd_writable(word):
-    """`word` as it is: there is no userfaultfd bit."""
-    return word
-
-
-@rule
 def clear_dirty(word):
     """`word` made clean."""
     return word & ~ppc.PAGE_DIRTY
@@ -305,18 +282,18 @@ WORDS = Words(
     dirty=dirty,
     accessed=accessed,
     soft_dirty=soft_dirty,
-    uffd=uffd,
+    uffd=absent.no_bit,
     pfn=pfn,
     advance=advance,
     batch_key=batch_key,
-    folded=folded,
+    folded=absent.no_bit,
     merge_dirty=merge_dirty,
     merge_dirty_only=merge_dirty_only,
     merge_accessed=merge_accessed,
     special=special,
     difference=difference,
     revoked=revoked,
-    repainted=repainted,
+    repainted=absent.never_repainted,
     impossible=impossible,
     needs_nmmu=needs_nmmu,
     is_protection=is_protection,
@@ -326,7 +303,7 @@ WORDS = Words(
     swap_payload=swap_payload,
     swap_soft_dirty=swap_soft_dirty,
     set_writable=set_writable,
-    set_uffd_writable=set_uffd_writable,
+    set_uffd_writable=absent.same,
     clear_dirty=clear_dirty,
     clear_accessed=clear_accessed,
     clear_soft_dirty=clear_soft_dirty,

@@ -6,6 +6,7 @@ from mm import x86_64 as x86
 from mm.jit import rule
 
 from .. import classes
+from . import absent
 from .table import Words
 
 ZERO = np.uint64(0)
@@ -133,12 +134,6 @@ def batch_key(word):
 
 
 @rule
-def folded(word):
-    """There are no contpte blocks."""
-    return False
-
-
-@rule
 def merge_dirty(state, word):
     """pte_mkdirty(): dirty in the bit that the write permission asks for, and soft-dirty."""
     if (word & x86.PAGE_RW) != ZERO:
@@ -215,35 +210,11 @@ def revoked(state, old, new):
 
 
 @rule
-def repainted(old, new):
-    """Nothing may happen to an entry beside the range."""
-    return False
-
-
-@rule
 def impossible(word):
     """A present word that these kernels never make: dirty bits or RW where they cannot be."""
     if (word & x86.PAGE_RW) == ZERO:
         return (word & x86.PAGE_DIRTY) != ZERO
     return (word & x86.PAGE_SAVED_DIRTY) != ZERO or (word & x86.PAGE_PRESENT) == ZERO
-
-
-@rule
-def needs_nmmu(state, old, new):
-    """There are no coprocessors with an MMU of their own to tell."""
-    return False
-
-
-@rule
-def is_protection(state):
-    """pte_modify() takes nothing from newprot but a protection."""
-    return True
-
-
-@rule
-def with_upgrade_of(word, other):
-    """Not asked: `is_protection` always holds."""
-    return other
 
 
 @rule
@@ -320,18 +291,18 @@ WORDS = Words(
     pfn=pfn,
     advance=advance,
     batch_key=batch_key,
-    folded=folded,
+    folded=absent.no_bit,
     merge_dirty=merge_dirty,
     merge_dirty_only=merge_dirty_only,
     merge_accessed=merge_accessed,
     special=special,
     difference=difference,
     revoked=revoked,
-    repainted=repainted,
+    repainted=absent.never_repainted,
     impossible=impossible,
-    needs_nmmu=needs_nmmu,
-    is_protection=is_protection,
-    with_upgrade_of=with_upgrade_of,
+    needs_nmmu=absent.no_nmmu,
+    is_protection=absent.always_protection,
+    with_upgrade_of=absent.upgrade_not_asked,
     swap_type=swap_type,
     swap_offset=swap_offset,
     swap_payload=swap_payload,
