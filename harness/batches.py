@@ -12,6 +12,7 @@ from mm.flags import FOLIO_ANON
 from mm.jit import rule
 
 ZERO = np.uint64(0)
+ONE = np.uint64(1)
 
 # What `page_row` says where there is no row.
 ORDER_0 = -1  # a page that no folio lists
@@ -19,21 +20,52 @@ NO_PAGE = -2
 
 
 @rule
+def holds(state, row, pfn):
+    """Whether the folio in `row` (uint64) holds `pfn`."""
+    # One comparison: what is below the folio's first page wraps around to far above.
+    return pfn - state.folios[row].pfn < np.uint64(state.folios[row].nr_pages)
+
+
+@rule
 def folio_row(state, pfn):
     """The row of the folio that holds `pfn`, or -1. Binary search: rows ascend."""
-    low, high = 0, state.facts[0].nr_folios
-    while low < high:
-        middle = (low + high) >> 1
-        if state.folios[middle].pfn <= pfn:
-            low = middle + 1
-        else:
-            high = middle
-    row = low - 1
-    if row >= 0:
-        folio = state.folios[row]
-        if pfn < folio.pfn + np.uint64(folio.nr_pages):
+    left = np.uint64(state.facts[0].nr_folios)
+    if left == ZERO:
+        return -1
+    low = ZERO
+    while left > ONE:
+        half = left >> ONE
+        # No branch on what is compared: no predictor could foresee it.
+        low = low + half if state.folios[low + half].pfn <= pfn else low
+        left -= half
+    return np.int64(low) if holds(state, low, pfn) else -1
+
+
+@rule
+def row_near(state, pfn, near):
+    """As `folio_row` (uint64, `nr_folios` if there is none), tried first at `near` and behind it.
+
+    Neighbours in the table mostly are neighbours in memory.
+    """
+    nr_folios = np.uint64(state.facts[0].nr_folios)
+    for row in range(near, min(near + np.uint64(2), nr_folios)):
+        if holds(state, row, pfn):
             return row
-    return -1
+    row = folio_row(state, pfn)
+    return np.uint64(row) if row >= 0 else nr_folios
+
+
+@rule
+def exclusive_in(words, state, word, row):
+    """Whether the page of present `word` is anon and exclusive, its folio being in `row`.
+
+    `row` as `row_near` says. An entry without a page may have a PFN inside a folio.
+    """
+    if row >= np.uint64(state.facts[0].nr_folios) or words.special(word):
+        return False
+    folio = state.folios[row]
+    page = np.uint64(folio.first_page) + words.pfn(state, word) - folio.pfn
+    return (folio.folio_flags & FOLIO_ANON) != ZERO and state.exclusive[page] != 0
 
 
 @rule
@@ -53,24 +85,27 @@ def page_row(words, state, word):
 
 
 @rule
-def batch_end(words, state, index, row):
-    """The end of the legal batch that begins at present entry `index`, whose page is in `row`."""
-    if row < 0:
-        return index + 1
-    folio = state.folios[row]
-    if folio.nr_pages == 1:
-        return index + 1
+def batch_end(words, state, index):
+    """The end of the legal batch that begins at entry `index`, which is present and in the range.
+
+    `index` and the answer are uint64.
+    """
+    end = np.uint64(state.facts[0].end)
     first = state.ptes[index]
-    left = np.int64(folio.pfn + np.uint64(folio.nr_pages) - words.pfn(state, first))
-    limit = min(state.facts[0].end, index + left)
     key = words.batch_key(first)
-    end = index + 1
-    while end < limit:
-        word = state.ptes[end]
-        if words.batch_key(word) != words.advance(state, key, np.uint64(end - index)):
-            break
-        end += 1
-    return end
+    at = index + ONE
+    # Before the page is looked up, because most entries that stand alone are told by it.
+    if at >= end or words.batch_key(state.ptes[at]) != words.advance(state, key, ONE):
+        return at
+    row = page_row(words, state, first)
+    if row < 0:
+        return at
+    folio = state.folios[np.uint64(row)]
+    left = folio.pfn + np.uint64(folio.nr_pages) - words.pfn(state, first)
+    limit = min(end, index + left)
+    while at < limit and words.batch_key(state.ptes[at]) == words.advance(state, key, at - index):
+        at += ONE
+    return at
 
 
 @rule
@@ -92,7 +127,7 @@ def merge(words, state, index, end):
     entries are taken counts.
     """
     merged = state.ptes[index] ^ state.hardware[index]
-    for i in range(index + 1, end):
+    for i in range(index + ONE, end):
         merged = with_bits_of(words, state, merged, state.ptes[i] ^ state.hardware[i])
     return merged
 
@@ -103,6 +138,6 @@ def page_is_exclusive(words, state, word):
     row = page_row(words, state, word)
     if row < 0:
         return False
-    folio = state.folios[row]
-    page = folio.first_page + np.int64(words.pfn(state, word) - folio.pfn)
+    folio = state.folios[np.uint64(row)]
+    page = np.uint64(folio.first_page) + words.pfn(state, word) - folio.pfn
     return (folio.folio_flags & FOLIO_ANON) != ZERO and state.exclusive[page] != 0

@@ -13,7 +13,7 @@ from mm.jit import rule
 from mm.layout import PTE_MARKER_UFFD_WP
 
 from . import classes
-from .batches import page_is_exclusive
+from .batches import exclusive_in, page_is_exclusive, row_near
 from .workspace import FLUSHED, NOTHING
 
 ZERO = np.uint64(0)
@@ -116,16 +116,38 @@ def judge_none(words, state, old, new, sane):
 
 
 @rule
+def is_quiet(words, state, old, new, covered):
+    """Whether a present entry that became `new` cannot break any invariant, but perhaps W.
+
+    A quick answer to nearly every entry: each of the tests of `judge_present`, at its
+    strictest, without a branch between them.
+    """
+    facts = state.facts[0]
+    write = words.writable(new)
+    loud = words.dirty(old) > words.dirty(new)
+    loud = loud | (words.accessed(old) > words.accessed(new))
+    loud = loud | (words.soft_dirty(old) > words.soft_dirty(new))
+    loud = loud | (words.pfn(state, old) != words.pfn(state, new))
+    loud = loud | (not words.present(new))
+    loud = loud | ((covered < FLUSHED) & words.hardware_valid(old) & words.revoked(state, old, new))
+    loud = loud | (write & (((facts.vma_flags & VM_WRITE) == ZERO) | words.uffd(new)))
+    return not (loud | words.impossible(new))
+
+
+@rule
 def judge_invariants(words, workspace, sane):
     """Add the invariants' classes to `found` and `found_case`; coverage is known already."""
     case, theirs = workspace.case, workspace.theirs
     facts = case.facts[0]
     if (workspace.found_case[0] & FLUSH_OUTSIDE) != ZERO:
         workspace.found_case[0] = workspace.found_case[0] | N
-    for i in range(facts.nr_ptes):
+    private = (facts.vma_flags & VM_SHARED) == ZERO
+    start, end = np.uint64(facts.start), np.uint64(facts.end)
+    near = ZERO
+    for i in range(np.uint64(facts.nr_ptes)):
         old, new = case.ptes[i], theirs.ptes[i]
         found = ZERO
-        if i < facts.start or i >= facts.end:
+        if i < start or i >= end:
             if new != old and not words.repainted(old, new):
                 found = N
         elif words.present(old):
@@ -133,8 +155,14 @@ def judge_invariants(words, workspace, sane):
             # before that is part of what must not be lost.
             if new != old:
                 old = old ^ case.hardware[i]
-            covered = (workspace.covered[i] & FLUSHED) != NOTHING
-            found = judge_present(words, case, old, new, covered, sane)
+            covered = workspace.covered[i] & FLUSHED
+            needs_page = sane and private and words.writable(new)
+            if needs_page:
+                near = row_near(case, words.pfn(case, new), near)
+            if not is_quiet(words, case, old, new, covered) or (
+                needs_page and not exclusive_in(words, case, new, near)
+            ):
+                found = judge_present(words, case, old, new, covered != NOTHING, sane)
         elif words.none(old):
             found = judge_none(words, case, old, new, sane)
         else:

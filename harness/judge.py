@@ -28,13 +28,10 @@ def inputs_changed(workspace):
     """
     case, theirs = workspace.case, workspace.theirs
     facts = case.facts[0]
-    for i in range(workspace.case_facts.shape[0]):
-        if workspace.case_facts[i] != workspace.their_facts[i]:
-            return True
-    for i in range(facts.nr_ptes):
-        if theirs.hardware[i] != ZERO and theirs.hardware[i] != case.hardware[i]:
-            return True
+    # Straight loops without a way out: the compiler makes vectors of them.
     difference = ZERO
+    for i in range(workspace.case_facts.shape[0]):
+        difference = difference | (workspace.case_facts[i] ^ workspace.their_facts[i])
     pages = np.int64(0)
     for row in range(facts.nr_folios):
         pages += case.folios[row].nr_pages
@@ -42,7 +39,11 @@ def inputs_changed(workspace):
         difference = difference | (workspace.case_folios[i] ^ workspace.their_folios[i])
     for i in range((pages + 7) >> 3):
         difference = difference | (workspace.case_exclusive[i] ^ workspace.their_exclusive[i])
-    return difference != ZERO
+    added = False
+    for i in range(facts.nr_ptes):
+        left = theirs.hardware[i]
+        added = added | ((left != ZERO) & (left != case.hardware[i]))
+    return (difference != ZERO) | added
 
 
 @rule

@@ -23,7 +23,7 @@ from mm.state import BAD_MAP, FLUSH, NMMU, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS
 from reference.walk import change_present, is_changed
 
 from . import classes
-from .batches import batch_end, merge, page_is_exclusive, page_row
+from .batches import batch_end, merge, page_is_exclusive
 from .workspace import FLUSHED, NOTHING, TOLD
 
 ZERO = np.uint64(0)
@@ -125,8 +125,8 @@ def find_coverage(state, covered, blocks):
 
 
 @rule
-def find_batches(words, rules, workspace, batching, merges):
-    """Fill `first` and `changed` of the workspace from the case, and `merged` if `merges`.
+def find_batches(words, rules, workspace, batching):
+    """Fill `first` and `changed` of the workspace from the case.
 
     `ours` serves as the state that the reference's rules read; what they report
     there beyond the reference's own run is not looked at again.
@@ -136,24 +136,18 @@ def find_batches(words, rules, workspace, batching, merges):
     for i in range(facts.nr_ptes):
         workspace.first[i] = -1
         workspace.changed[i] = 0
-    index = facts.start
-    while index < facts.end:
+    index, last = np.uint64(facts.start), np.uint64(facts.end)
+    while index < last:
         word = case.ptes[index]
-        if not words.present(word):
-            index += 1
-            continue
-        end = index + 1
-        if batching != NONE:
-            end = batch_end(words, case, index, page_row(words, case, word))
-        # One answer for the batch: accessed and dirtiness do not bear on it.
-        changed = is_changed(rules, ours, word)
-        for i in range(index, end):
-            workspace.first[i] = index
-            workspace.changed[i] = 1 if changed else 0
-        if merges and changed:
-            template = merge(words, case, index, end)
+        end = index + ONE
+        if words.present(word):
+            if batching != NONE:
+                end = batch_end(words, case, index)
+            # One answer for the batch: accessed and dirtiness do not bear on it.
+            changed = np.uint8(1) if is_changed(rules, ours, word) else np.uint8(0)
             for i in range(index, end):
-                workspace.merged[i] = words.advance(case, template, np.uint64(i - index))
+                workspace.first[i] = np.int64(index)
+                workspace.changed[i] = changed
         index = end
 
 
@@ -205,25 +199,22 @@ def divergence_classes(words, state, own, merged, word):
 
 
 @jit
-def tolerant_explains(words, rules, workspace, index, word):
+def tolerant_explains(words, rules, workspace, batch, end, index, word):
     """Explanations beyond the exact ones, for a target that cuts batches anywhere.
 
     Returns bits: 1 = some tolerant variant yields `word`, 2 = one that does needs
     a flush, 4 = one that does must be told to the coprocessors. Variants: {own; own made dirty, if any entry of the legal batch
-    is; pte_mkdirty of own, if any after the first is} x {own accessed; set, if
+    [batch, end) is; pte_mkdirty of own, if any after the first is} x {own accessed; set, if
     any has it}.
     """
     case, ours = workspace.case, workspace.ours
-    first = workspace.first[index]
     any_dirty, later_dirty, any_accessed = False, False, False
-    i = first
-    while i < case.facts[0].end and workspace.first[i] == first:
+    for i in range(batch, end):
         other = case.ptes[i] ^ case.hardware[i]
         any_accessed = any_accessed or words.accessed(other)
         if words.dirty(other):
             any_dirty = True
-            later_dirty = later_dirty or i > first
-        i += 1
+            later_dirty = later_dirty or i > batch
     own = case.ptes[index] ^ case.hardware[index]
     answer = 0
     for dirtied in range(3):
@@ -296,8 +287,8 @@ def nmmu_classes(verdict):
 
 
 @rule
-def judge_changed(words, rules, workspace, index, batching):
-    """Class bits of entry `index`, which is present and which this call changes."""
+def judge_changed(words, rules, workspace, batch, end, index, batching):
+    """Class bits of entry `index` of the legal batch [batch, end), which this call changes."""
     case = workspace.case
     taken = case.ptes[index] ^ case.hardware[index]
     own = workspace.ours.ptes[index]
@@ -312,9 +303,8 @@ def judge_changed(words, rules, workspace, index, batching):
     if not words.is_protection(case):
         # Then it matters that the batch is changed, and flushed, as its first entry, and
         # advanced after that.
-        first = workspace.first[index]
-        head = change_present(rules, workspace.ours, workspace.merged[first])
-        advanced = words.advance(case, head.word, np.uint64(index - first))
+        head = change_present(rules, workspace.ours, workspace.merged[batch])
+        advanced = words.advance(case, head.word, index - batch)
         merged, merged_needs = words.with_upgrade_of(advanced, merged), head.flush
     workspace.result[index] = merged
 
@@ -324,7 +314,7 @@ def judge_changed(words, rules, workspace, index, batching):
     verdict = judge_demand(own_needs, merged_needs, by_own, by_merged, False, covered)
     tolerated = 0
     if batching == ANY and (not explained or verdict == UNNEEDED):
-        tolerated = tolerant_explains(words, rules, workspace, index, word)
+        tolerated = tolerant_explains(words, rules, workspace, batch, end, index, word)
         explained = explained or (tolerated & 1) != 0
         needs = (tolerated & 2) != 0
         verdict = judge_demand(own_needs, merged_needs, by_own, by_merged, needs, covered)
@@ -421,17 +411,108 @@ def judge_case(workspace, our_pages, their_pages, blocks):
 
 
 @rule
+def agrees(words, workspace, index):
+    """Whether the target leaves entry `index` as the reference does, flushed and told the same.
+
+    Then its own bits explain it, whatever the merge of its batch would make of it:
+    every class that the relation knows takes a difference in one of these.
+    """
+    case = workspace.case
+    word = workspace.theirs.ptes[index]
+    done = workspace.covered[index]
+    told = (done & TOLD) != NOTHING
+    return (
+        (word == workspace.ours.ptes[index])
+        & (done == workspace.needed[index])
+        & (told == words.needs_nmmu(case, case.ptes[index] ^ case.hardware[index], word))
+    )
+
+
+@rule
+def judge_batch(words, rules, workspace, batch, end, batching):
+    """Fill `found`, and all that explains it, for the entries [batch, end): a legal batch or one entry."""
+    case = workspace.case
+    word = case.ptes[batch]
+    present = words.present(word)
+    # One answer for the batch: accessed and dirtiness do not bear on it.
+    changed = present and is_changed(rules, workspace.ours, word)
+    for i in range(batch, end):
+        workspace.first[i] = np.int64(batch) if present else np.int64(-1)
+        workspace.changed[i] = 1 if changed else 0
+    if not changed:
+        for i in range(batch, end):
+            workspace.found[i] = judge_untouched(words, workspace, i)
+        return
+    whole = workspace.whole[0] != 0
+    template = merge(words, case, batch, end)
+    for i in range(batch, end):
+        workspace.merged[i] = words.advance(case, template, i - batch)
+    for i in range(batch, end):
+        if whole or not agrees(words, workspace, i):
+            workspace.found[i] = judge_changed(words, rules, workspace, batch, end, i, batching)
+
+
+@rule
+def judge_outside(workspace, first, last):
+    """Fill `found` for the entries [first, last), which are outside the range."""
+    for i in range(first, last):
+        same = workspace.theirs.ptes[i] == workspace.case.ptes[i]
+        workspace.found[i] = ZERO if same else OUTSIDE_CHANGED
+        workspace.first[i] = -1
+        workspace.changed[i] = 0
+
+
+@rule
+def legal_end(words, case, index, batching):
+    """The end of the legal batch that begins at entry `index`; an entry that is not present is alone."""
+    if batching == NONE or not words.present(case.ptes[index]):
+        return index + ONE
+    return batch_end(words, case, index)
+
+
+@rule
+def run_start(words, case, earliest, index, batching):
+    """Where the run of entries that could be in one batch with entry `index` begins, not before `earliest`.
+
+    A batch begins there too: nothing joins that entry to the one before it.
+    """
+    if batching == NONE or not words.present(case.ptes[index]):
+        return index
+    key = words.batch_key(case.ptes[index])
+    while index > earliest:
+        before = words.batch_key(case.ptes[index - ONE])
+        if not words.present(before) or words.advance(case, before, ONE) != key:
+            break
+        key = before
+        index -= ONE
+    return index
+
+
+@rule
 def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
-    """Fill `found` and `found_case` with the relation's classes; both runs are done."""
-    case, theirs = workspace.case, workspace.theirs
+    """Fill `found` and `found_case` with the relation's classes; both runs are done.
+
+    Most entries agree, so batches are looked for where one does not only.
+    """
+    case = workspace.case
     facts = case.facts[0]
     workspace.found_case[0] = judge_case(workspace, our_pages, their_pages, False)
-    find_batches(words, rules, workspace, batching, True)
-    for i in range(facts.nr_ptes):
-        if i < facts.start or i >= facts.end:
-            outside = OUTSIDE_CHANGED if theirs.ptes[i] != case.ptes[i] else ZERO
-            workspace.found[i] = outside
-        elif workspace.changed[i] != 0:
-            workspace.found[i] = judge_changed(words, rules, workspace, i, batching)
-        else:
-            workspace.found[i] = judge_untouched(words, workspace, i)
+    start, last = np.uint64(facts.start), np.uint64(facts.end)
+    whole = workspace.whole[0] != 0
+    judge_outside(workspace, ZERO, start)
+    judge_outside(workspace, last, np.uint64(facts.nr_ptes))
+    judged, index = start, start
+    while index < last:
+        workspace.found[index] = ZERO
+        if not whole and agrees(words, workspace, index):
+            index += ONE
+            continue
+        batch = run_start(words, case, judged, index, batching)
+        end = legal_end(words, case, batch, batching)
+        while end <= index:
+            batch = end
+            end = legal_end(words, case, batch, batching)
+        for i in range(index, end):
+            workspace.found[i] = ZERO
+        judge_batch(words, rules, workspace, batch, end, batching)
+        judged, index = end, end

@@ -37,6 +37,8 @@ class Workspace(NamedTuple):
     `first`      int64[entries], first entry of the legal batch around a present entry, else -1
     `merged`     uint64[entries], the entry with accessed and dirty merged from its batch
     `result`     uint64[entries], what the reference makes of `merged`
+    `whole`      int64[1], 1 = the four above are wanted of each entry; 0 = only of those that
+                 tell the two outcomes apart, which is all that a verdict takes
 
     For contpte (harness.contpte) only:
 
@@ -64,6 +66,7 @@ class Workspace(NamedTuple):
     first: Any
     merged: Any
     result: Any
+    whole: Any
     before: Any
     own: Any
     demand: Any
@@ -100,6 +103,7 @@ def workspace_for(case: State) -> Workspace:
         first=np.zeros(nr_ptes, np.int64),
         merged=np.zeros(nr_ptes, np.uint64),
         result=np.zeros(nr_ptes, np.uint64),
+        whole=np.ones(1, np.int64),
         before=np.zeros(nr_ptes, np.uint64),
         own=np.zeros(nr_ptes, np.uint64),
         demand=np.zeros(nr_ptes, np.uint8),

@@ -9,6 +9,7 @@ from mm.flags import FOLIO_ANON, VM_MIXEDMAP, VM_PFNMAP
 from mm.jit import rule
 
 NONE = np.uint64(0)
+ONE = np.uint64(1)
 
 
 class Page(NamedTuple):
@@ -35,19 +36,19 @@ def page_at(state, pfn):
     A page in none of the folios that the case lists is alone in its folio, on
     node 0, and nothing else is true of it.
     """
-    low = 0
-    high = state.facts[0].nr_folios
-    while low < high:
-        middle = (low + high) >> 1
-        if state.folios[middle].pfn <= pfn:
-            low = middle + 1
-        else:
-            high = middle
-    if low > 0:
-        folio = state.folios[low - 1]
+    # Bisection: if any folio holds the page, it is in one of the `rows` rows from `first` on.
+    first = NONE
+    rows = np.uint64(state.facts[0].nr_folios)
+    while rows > ONE:
+        half = rows >> ONE
+        if state.folios[first + half].pfn <= pfn:
+            first = first + half
+        rows = rows - half
+    if rows != NONE:
+        folio = state.folios[first]
         page = pfn - folio.pfn
-        if page < np.uint64(folio.nr_pages):
-            exclusive = state.exclusive[folio.first_page + np.int64(page)] != 0
+        if folio.pfn <= pfn and page < np.uint64(folio.nr_pages):
+            exclusive = state.exclusive[np.uint64(folio.first_page) + page] != 0
             return Page(True, folio.folio_flags, folio.nid, folio.pfn, folio.nr_pages, exclusive)
     return Page(True, NONE, np.int64(0), pfn, np.int64(1), False)
 

@@ -213,7 +213,7 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
     """Fill `found` and `found_case` with the relation's classes; both runs are done."""
     case, theirs = workspace.case, workspace.theirs
     found_case = judge_case(workspace, our_pages, their_pages, True) | read_log(workspace)
-    find_batches(words, rules, workspace, batching, False)
+    find_batches(words, rules, workspace, batching)
     unfold_blocks(words, workspace)
     merge_batches(words, workspace)
     apply_reference(words, rules, workspace)
@@ -236,7 +236,7 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
 @rule
 def refuse(words, rules, workspace):
     """Say of a case with a torn block that it is not judged; fill what others read."""
-    find_batches(words, rules, workspace, NONE, False)
+    find_batches(words, rules, workspace, NONE)
     judge_case(workspace, 0, 0, True)
     for i in range(workspace.case.facts[0].nr_ptes):
         workspace.found[i] = ZERO

@@ -198,23 +198,20 @@ def revoked(state, old, new):
 
     Accessed is no right, and dirty matters only where the CPU may write on.
     """
-    if (new & x86.PAGE_PRESENT) == ZERO or ((old ^ new) & _ADDRESS) != ZERO:
-        return True
-    if (old & ~new & _RIGHTS) != ZERO or (new & ~old & x86.PAGE_NX) != ZERO:
-        return True
-    if ((old ^ new) & _ATTRIBUTES) != ZERO:
-        return True
+    lost, gained = old & ~new, new & ~old
     # The CPU sets dirty once: with a cached dirty entry it never will again.
-    cached_dirty = (old & x86.PAGE_RW) != ZERO and (old & x86.PAGE_DIRTY) != ZERO
-    return cached_dirty and (new & x86.PAGE_DIRTY) == ZERO
+    rights = _RIGHTS | x86.PAGE_DIRTY if writable(old) else _RIGHTS
+    stale = (~new & x86.PAGE_PRESENT) | ((old ^ new) & (_ADDRESS | _ATTRIBUTES))
+    stale = stale | (lost & rights) | (gained & x86.PAGE_NX)
+    return stale != ZERO
 
 
 @rule
 def impossible(word):
     """A present word that these kernels never make: dirty bits or RW where they cannot be."""
-    if (word & x86.PAGE_RW) == ZERO:
-        return (word & x86.PAGE_DIRTY) != ZERO
-    return (word & x86.PAGE_SAVED_DIRTY) != ZERO or (word & x86.PAGE_PRESENT) == ZERO
+    # Flipped, so that in a writable entry both bits must be clear.
+    bits = x86.PAGE_SAVED_DIRTY | x86.PAGE_PRESENT if writable(word) else x86.PAGE_DIRTY
+    return ((word ^ x86.PAGE_PRESENT) & bits) != ZERO
 
 
 @rule
