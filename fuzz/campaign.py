@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.canaries import NO_CANARY, numba_spoil
-from harness.census import numba_count
+from harness.census import is_described, numba_count
 from harness.judge import numba_judge
 from harness.workspace import numba_workspace, set_up
 from mm.jit import entry, rule
@@ -87,6 +87,7 @@ def hunt(
         set_up(workspace)
         our_pages = reference(workspace.ours)
         their_pages = target(workspace.theirs)
+        workspace.whole[0] = 1 if is_described(index) else 0
         if canary != NO_CANARY:
             their_pages += spoil(workspace, canary)
         union = judge(workspace, our_pages, their_pages, not wild, batching)

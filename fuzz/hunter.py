@@ -14,7 +14,7 @@ from harness import classes
 from harness.arrays import case_of
 from harness.canaries import NO_CANARY
 from harness.case import layout_of
-from harness.census import empty_tally
+from harness.census import empty_tally, is_described
 from harness.findings import Number
 from harness.judge import judges_of
 from harness.relation import EXACT, reference_side
@@ -109,6 +109,7 @@ class Hunter:
                 set_up(workspace)
                 our_pages = self.reference(workspace.ours)
                 their_pages = int(self.target.function(workspace.theirs))
+                workspace.whole[0] = int(is_described(index))
                 if canary != NO_CANARY:
                     their_pages += self.spoil(workspace, canary)
                 union = self.judge(workspace, our_pages, their_pages, not wild, self.batching)

@@ -8,6 +8,9 @@ from harness.census import (
     CASES,
     CLASS_CASES,
     CLASS_ENTRIES,
+    DESCRIBE_EVERY,
+    DESCRIBED,
+    DESCRIBED_ENTRIES,
     ENTRIES,
     INVALIDATIONS,
     KIND_CASES,
@@ -40,31 +43,35 @@ def summary(campaign: "Campaign") -> list[str]:
     """The lines at the end of a campaign."""
     tally = campaign.tally
     cases, entries = int(tally[CASES]), int(tally[ENTRIES])
+    described, inside = int(tally[DESCRIBED]), int(tally[DESCRIBED_ENTRIES])
     speed = cases / campaign.elapsed if campaign.elapsed else 0.0
     lines = [
         "",
         f"{campaign.plan.arch}, kernel {campaign.plan.kernel}, target {campaign.plan.target}",
         f"cases            {cases:>12,}   in {campaign.elapsed:.1f} s, {speed:,.0f} cases/s, "
         f"{campaign.plan.jobs} job{'s' if campaign.plan.jobs > 1 else ''}",
-        f"entries          {entries:>12,}   {_share(int(tally[ACTIVE]), entries).strip()} changed or flushed",
+        f"entries          {entries:>12,}",
+        "",
+        f"one case in {DESCRIBE_EVERY} is described, which are {described:,}; all are judged, and classes counted in all",
+        f"entries          {inside:>12,}   {_share(int(tally[ACTIVE]), inside).strip()} changed or flushed",
         _log_line("flush requests", _logged(tally, REQUESTS)),
         _log_line("sent at once", _logged(tally, INVALIDATIONS)),
         "",
-        "cases with",
+        "described cases with",
     ]
     for number, (name, means) in enumerate(TRAITS):
         count = int(tally[TRAIT_CASES + number])
-        lines.append(f"  {name:<24}{count:>10,} {_share(count, cases)}  {means}")
-    lines += ["", "cases with an entry that is"]
+        lines.append(f"  {name:<24}{count:>10,} {_share(count, described)}  {means}")
+    lines += ["", "described cases with an entry that is"]
     for number, name in enumerate(KINDS):
         count = int(tally[KIND_CASES + number])
-        lines.append(f"  {name:<24}{count:>10,} {_share(count, cases)}")
+        lines.append(f"  {name:<24}{count:>10,} {_share(count, described)}")
     lines += ["", "classes                        cases      entries"]
     for number, c in enumerate(classes.CLASSES):
         count = int(tally[CLASS_CASES + number])
         if count or c.kind == classes.EXPLAINED or c.name.startswith("flush-"):
-            inside = int(tally[CLASS_ENTRIES + number])
-            lines.append(f"  {c.name:<24}{count:>10,} {inside:>12,}  {c.kind}: {c.means}")
+            in_entries = int(tally[CLASS_ENTRIES + number])
+            lines.append(f"  {c.name:<24}{count:>10,} {in_entries:>12,}  {c.kind}: {c.means}")
     red = sum(
         int(tally[CLASS_CASES + number])
         for number, c in enumerate(classes.CLASSES)
@@ -89,6 +96,8 @@ def record(campaign: "Campaign") -> dict[str, Any]:
         "seed": campaign.plan.seed,
         "cases": int(tally[CASES]),
         "entries": int(tally[ENTRIES]),
+        "described": int(tally[DESCRIBED]),
+        "described_entries": int(tally[DESCRIBED_ENTRIES]),
         "entries_changed_or_flushed": int(tally[ACTIVE]),
         "flush_requests": _logged(tally, REQUESTS),
         "sent_at_once": _logged(tally, INVALIDATIONS),
