@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from harness.canaries import NO_CANARY, numba_spoil
-from harness.census import is_described, numba_count
+from harness.census import count_case, is_described, numba_describe
 from harness.judge import numba_judge
-from harness.workspace import numba_workspace, set_up
+from harness.workspace import copy_case, numba_workspace
 from mm.jit import entry, rule
 from mm.state import numba_state, numba_target
 
@@ -29,6 +29,18 @@ def primary_class(bits):
     return number
 
 
+def _tally_signature() -> Any:
+    from numba import int64, uint64, void
+
+    return void(numba_workspace(), uint64, int64[::1])
+
+
+@entry(_tally_signature)
+def tally_case(workspace, union, tally):
+    """`count_case`, for a target that is called from Python."""
+    count_case(workspace, union, tally)
+
+
 def _signature() -> Any:
     from numba import int64, types, uint64
 
@@ -38,7 +50,7 @@ def _signature() -> Any:
         types.FunctionType(numba_target()),  # reference
         types.FunctionType(numba_target()),  # target
         types.FunctionType(numba_judge()),
-        types.FunctionType(numba_count()),
+        types.FunctionType(numba_describe()),
         types.FunctionType(numba_spoil()),
         numba_workspace(),
         uint64[::1],  # choices
@@ -60,7 +72,7 @@ def hunt(
     reference,
     target,
     judge,
-    count,
+    describe,
     spoil,
     workspace,
     choices,
@@ -84,14 +96,16 @@ def hunt(
     """
     for index in range(first, last):
         wild = generate(choices, workspace.case, seed, np.uint64(index)) != 0
-        set_up(workspace)
+        copy_case(workspace)
         our_pages = reference(workspace.ours)
         their_pages = target(workspace.theirs)
         workspace.whole[0] = 1 if is_described(index) else 0
         if canary != NO_CANARY:
             their_pages += spoil(workspace, canary)
         union = judge(workspace, our_pages, their_pages, not wild, batching)
-        count(workspace, tally, wild)
+        count_case(workspace, union, tally)
+        if workspace.whole[0] != 0:
+            describe(workspace, tally, wild)
         if (union & red) != ZERO:
             number = primary_class(union & red)
             seen[number] += 1

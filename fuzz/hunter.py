@@ -24,7 +24,7 @@ from harness.workspace import set_up, workspace_for
 from mm.state import MAX_PTES, empty_state, set_kernel
 from mm.version import VERSIONS
 
-from .campaign import hunt
+from .campaign import hunt, tally_case
 from .choices import GENERATOR_VERSION, WINDOW, empty_choices
 from .generator import NR_FOLIOS, NR_PAGES
 from .generators import generator_of
@@ -64,7 +64,7 @@ class Hunter:
         self.choices[WINDOW] = self.window
         self.generate = generator_of(self.arch)
         judges = judges_of(self.arch)
-        self.judge, self.count, self.spoil = judges.judge, judges.count, judges.spoil
+        self.judge, self.describe, self.spoil = judges.judge, judges.describe, judges.spoil
         self.reference = reference_side(self.arch)
 
     def hunt(self, first: int, last: int, canary: int = NO_CANARY, red: int | None = None) -> int:
@@ -81,7 +81,7 @@ class Hunter:
                 self.reference,
                 self.target.function,
                 self.judge,
-                self.count,
+                self.describe,
                 self.spoil,
                 self.workspace,
                 self.choices,
@@ -113,7 +113,9 @@ class Hunter:
                 if canary != NO_CANARY:
                     their_pages += self.spoil(workspace, canary)
                 union = self.judge(workspace, our_pages, their_pages, not wild, self.batching)
-                self.count(workspace, self.tally, wild)
+                tally_case(workspace, np.uint64(union), self.tally)
+                if workspace.whole[0] != 0:
+                    self.describe(workspace, self.tally, wild)
                 if int(union) & red:
                     number = primary_number(int(union) & red)
                     self.seen[number] += 1

@@ -133,6 +133,13 @@ def merge(words, state, index, end):
 
 
 @rule
+def exclusive_place(words, state, word):
+    """Where the exclusive bit of the page of `word` stands; a folio must hold it."""
+    folio = state.folios[np.uint64(folio_row(state, words.pfn(state, word)))]
+    return np.uint64(folio.first_page) + words.pfn(state, word) - folio.pfn
+
+
+@rule
 def page_is_exclusive(words, state, word):
     """Whether present `word` maps an anon page that is exclusive to this mm."""
     row = page_row(words, state, word)

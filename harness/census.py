@@ -225,11 +225,11 @@ def count_log(state, tally, side):
 
 
 @rule
-def count_bits(bits, tally, place):
-    """Add 1 at `place` + n for each bit n of `bits`."""
+def count_bits(bits, tally, place, times):
+    """Add `times` at `place` + n for each bit n of `bits`."""
     number = place
     while bits != ZERO:
-        tally[number] += np.int64(bits & _ONE)
+        tally[number] += np.int64(bits & _ONE) * times
         bits = bits >> _ONE
         number += 1
 
@@ -280,24 +280,28 @@ def describe_case(words, workspace, tally, wild):
 
 
 @rule
-def count_case(words, workspace, tally, wild):
-    """Add a judged case to the tally; what it is like only if `workspace.whole`."""
+def count_case(workspace, union, tally):
+    """Add a judged case and its classes, `union` of them, to the tally.
+
+    What the case is like is `describe_case`'s to add.
+    """
     facts = workspace.case.facts[0]
+    nr_ptes = np.uint64(facts.nr_ptes)
     tally[CASES] += 1
     tally[ENTRIES] += facts.end - facts.start
-    of_case = workspace.found_case[0]
-    for i in range(facts.nr_ptes):
-        of_case = of_case | workspace.found[i]
-    if of_case != ZERO:
-        count_bits(of_case, tally, CLASS_CASES)
-        for i in range(facts.nr_ptes):
-            count_bits(workspace.found[i], tally, CLASS_ENTRIES)
-    if workspace.whole[0] != 0:
-        describe_case(words, workspace, tally, wild)
+    if union == ZERO:
+        return
+    count_bits(union, tally, CLASS_CASES, 1)
+    # Neighbours mostly are of the same classes, and are counted together.
+    start = ZERO
+    for i in range(_ONE, nr_ptes + _ONE):
+        if i == nr_ptes or workspace.found[i] != workspace.found[start]:
+            count_bits(workspace.found[start], tally, CLASS_ENTRIES, np.int64(i - start))
+            start = np.uint64(i)
 
 
-def numba_count() -> Any:
-    """The numba signature of a count."""
+def numba_describe() -> Any:
+    """The numba signature of a description."""
     from numba import boolean, int64, void
 
     return void(numba_workspace(), int64[::1], boolean)

@@ -135,34 +135,42 @@ def is_quiet(words, state, old, new, covered):
 
 
 @rule
+def judge_outside(words, workspace, first, last):
+    """Add N to the entries [first, last), which are outside the range, if they changed."""
+    for i in range(first, last):
+        old, new = workspace.case.ptes[i], workspace.theirs.ptes[i]
+        if new != old and not words.repainted(old, new):
+            workspace.found[i] = workspace.found[i] | N
+
+
+@rule
 def judge_invariants(words, workspace, sane):
     """Add the invariants' classes to `found` and `found_case`; coverage is known already."""
     case, theirs = workspace.case, workspace.theirs
     facts = case.facts[0]
     if (workspace.found_case[0] & FLUSH_OUTSIDE) != ZERO:
         workspace.found_case[0] = workspace.found_case[0] | N
-    private = (facts.vma_flags & VM_SHARED) == ZERO
     start, end = np.uint64(facts.start), np.uint64(facts.end)
+    judge_outside(words, workspace, ZERO, start)
+    judge_outside(words, workspace, end, np.uint64(facts.nr_ptes))
+    asks_for_page = sane and (facts.vma_flags & VM_SHARED) == ZERO
     near = ZERO
-    for i in range(np.uint64(facts.nr_ptes)):
+    for i in range(start, end):
         old, new = case.ptes[i], theirs.ptes[i]
         found = ZERO
-        if i < start or i >= end:
-            if new != old and not words.repainted(old, new):
-                found = N
-        elif words.present(old):
+        if words.present(old):
             # An entry that was rewritten was taken, and what the hardware set
             # before that is part of what must not be lost.
             if new != old:
                 old = old ^ case.hardware[i]
             covered = workspace.covered[i] & FLUSHED
-            needs_page = sane and private and words.writable(new)
-            if needs_page:
+            quiet = is_quiet(words, case, old, new, covered)
+            if quiet and asks_for_page and words.writable(new):
                 near = row_near(case, words.pfn(case, new), near)
-            if not is_quiet(words, case, old, new, covered) or (
-                needs_page and not exclusive_in(words, case, new, near)
-            ):
-                found = judge_present(words, case, old, new, covered != NOTHING, sane)
+                quiet = exclusive_in(words, case, new, near)
+            if quiet:
+                continue
+            found = judge_present(words, case, old, new, covered != NOTHING, sane)
         elif words.none(old):
             found = judge_none(words, case, old, new, sane)
         else:

@@ -65,5 +65,5 @@ def numba_judge() -> Any:
 
 
 def judges_of(arch: str) -> ModuleType:
-    """The compiled entry points of `arch`: `judge`, `count`, `spoil`. Importing compiles."""
+    """The compiled entry points of `arch`: `judge`, `describe`, `spoil`. Importing compiles."""
     return importlib.import_module(f"harness.judges.{arch}")

@@ -19,11 +19,12 @@ import numpy as np
 
 from mm.flags import VM_SHARED
 from mm.jit import jit, rule
-from mm.state import BAD_MAP, FLUSH, NMMU, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS
-from reference.walk import change_present, is_changed
+from reference.walk import Changed, change_present, is_changed
 
 from . import classes
-from .batches import batch_end, merge, page_is_exclusive
+from .batches import batch_end, exclusive_place, merge, page_is_exclusive
+from .coverage import judge_case
+from .demand import UNNEEDED, flush_classes, judge_demand, nmmu_classes
 from .workspace import FLUSHED, NOTHING, TOLD
 
 ZERO = np.uint64(0)
@@ -35,9 +36,6 @@ SOFT_DIRTY_MERGED = classes.bit("soft-dirty-merged")
 WRITE_BY_MERGED_DIRTY = classes.bit("write-by-merged-dirty")
 WRITE_BY_MERGED_SOFT_DIRTY = classes.bit("write-by-merged-soft-dirty")
 DIRTY_MOVED = classes.bit("dirty-moved")
-EXTRA_NMMU = classes.bit("extra-nmmu")
-EXTRA_FLUSH = classes.bit("extra-flush")
-FLUSH_ELIDED = classes.bit("flush-elided")
 COW_WRITE = classes.bit("cow-write")
 WRITE_GAINED = classes.bit("write-gained")
 ENTRY_LOST = classes.bit("entry-lost")
@@ -45,26 +43,14 @@ SKIPPED_CHANGED = classes.bit("skipped-changed")
 SWAP_CHANGED = classes.bit("swap-changed")
 NONE_CHANGED = classes.bit("none-changed")
 OUTSIDE_CHANGED = classes.bit("outside-changed")
-FLUSH_MISSING = classes.bit("flush-missing")
 FLUSH_UNNEEDED = classes.bit("flush-unneeded")
-NMMU_MISSING = classes.bit("nmmu-missing")
 NMMU_UNNEEDED = classes.bit("nmmu-unneeded")
-INVALIDATION_WRONG = classes.bit("invalidation-wrong")
-FLUSH_OUTSIDE = classes.bit("flush-outside")
-PAGES_WRONG = classes.bit("pages-wrong")
-BAD_MAP_WRONG = classes.bit("bad-map-wrong")
-WARN_WRONG = classes.bit("warn-wrong")
-ACCESS_TIME_WRONG = classes.bit("access-time-wrong")
-LOG_OVERFLOW = classes.bit("log-overflow")
 BITS_CHANGED = classes.bit("bits-changed")
 
 # Which variants of an entry count as legal: --batching.
 EXACT = 0  # its own bits, and the exact merge of its legal batch
 ANY = 1  # the same for a target that may cut its batches anywhere
 NONE = 2  # its own bits: the target changes one entry at a time
-
-# What becomes of the demand that an entry be flushed, or told to the coprocessors.
-MET, MISSING, ELIDED, EXTRA, UNNEEDED = range(5)
 
 
 def reference_side(arch: str) -> Callable[..., int]:
@@ -76,52 +62,6 @@ def reference_side(arch: str) -> Callable[..., int]:
 def reference_rules(arch: str) -> Any:
     """The reference's table of rules of `arch`, for the judges."""
     return importlib.import_module(f"reference.{arch}").ARCH
-
-
-@rule
-def find_coverage(state, covered, blocks):
-    """Mark the entries whose page lies inside a row of the log of `state`; class bits of bad rows.
-
-    FLUSHED by a request, TOLD by an invalidation for the coprocessors. Folds and
-    unfolds are wrong unless the architecture has `blocks` (harness.contpte
-    judges them).
-    """
-    facts = state.facts[0]
-    for i in range(facts.nr_ptes):
-        covered[i] = 0
-    rows = state.counts[NR_FLUSHES]
-    found = ZERO
-    if rows > state.flushes.shape[0]:
-        found = found | LOG_OVERFLOW
-        rows = state.flushes.shape[0]
-    page_size = ONE << facts.page_shift
-    low = facts.table_addr + (np.uint64(facts.start) << facts.page_shift)
-    high = facts.table_addr + (np.uint64(facts.end) << facts.page_shift)
-    for row in range(rows):
-        kind = state.flushes[row, 0]
-        if kind != FLUSH and kind != NMMU:
-            if not blocks:
-                found = found | INVALIDATION_WRONG
-            continue
-        mark = FLUSHED if kind == FLUSH else TOLD
-        address, pages = state.flushes[row, 1], state.flushes[row, 2]
-        if (
-            pages == ZERO
-            or address < low
-            or address >= high
-            or (address & (page_size - ONE)) != ZERO
-            or pages > (high - address) >> facts.page_shift
-        ):
-            found = found | (FLUSH_OUTSIDE if kind == FLUSH else INVALIDATION_WRONG)
-        if address < low or address >= high:
-            continue
-        index = np.int64((address - facts.table_addr) >> facts.page_shift)
-        # Compared before it is converted: a wild length must not wrap.
-        room = facts.end - index
-        length = np.int64(pages) if pages < np.uint64(room) else room
-        for i in range(index, index + length):
-            covered[i] = covered[i] | mark
-    return found
 
 
 @rule
@@ -154,18 +94,13 @@ def find_batches(words, rules, workspace, batching):
 @rule
 def merge_classes(words, state, own, word):
     """The explained classes by which merged result `word` differs from the entry's own result."""
-    found = ZERO
-    if words.accessed(word) and not words.accessed(own):
-        found = found | ACCESSED_MERGED
-    if words.dirty(word) and not words.dirty(own):
-        found = found | DIRTY_MERGED
-    if words.soft_dirty(word) and not words.soft_dirty(own):
-        found = found | SOFT_DIRTY_MERGED
-    if words.writable(word) and not words.writable(own):
-        if (state.facts[0].vma_flags & VM_SHARED) != ZERO:
-            found = found | WRITE_BY_MERGED_DIRTY
-        else:
-            found = found | WRITE_BY_MERGED_SOFT_DIRTY
+    # Gained: false before true. Without a branch, which no predictor could foresee.
+    shared = (state.facts[0].vma_flags & VM_SHARED) != ZERO
+    by_write = WRITE_BY_MERGED_DIRTY if shared else WRITE_BY_MERGED_SOFT_DIRTY
+    found = ACCESSED_MERGED if words.accessed(own) < words.accessed(word) else ZERO
+    found = found | (DIRTY_MERGED if words.dirty(own) < words.dirty(word) else ZERO)
+    found = found | (SOFT_DIRTY_MERGED if words.soft_dirty(own) < words.soft_dirty(word) else ZERO)
+    found = found | (by_write if words.writable(own) < words.writable(word) else ZERO)
     if found == ZERO:
         # Same bits but one: dirtiness stands elsewhere (RW clear and D set, wild only).
         found = DIRTY_MOVED
@@ -241,72 +176,36 @@ def tolerant_explains(words, rules, workspace, batch, end, index, word):
 
 
 @rule
-def judge_demand(own_needs, merged_needs, by_own, by_merged, tolerated, done):
-    """What becomes of a demand on one entry: MET, MISSING, ELIDED, EXTRA or UNNEEDED.
+def change_merged(words, rules, workspace, template, batch, index):
+    """What the reference makes of entry `index` with the bits of its batch merged in, as a `Changed`."""
+    case, ours = workspace.case, workspace.ours
+    variant = workspace.merged[index]
+    if variant == case.ptes[index] ^ case.hardware[index] and words.is_protection(case):
+        # Its own bits: the reference's own run has answered.
+        return Changed(ours.ptes[index], (workspace.needed[index] & FLUSHED) != NOTHING)
+    merged = change_present(rules, ours, variant)
+    if words.is_protection(case):
+        return Changed(merged.word, merged.flush)
+    # Then it matters that the batch is changed, and flushed, as its first entry, and
+    # advanced after that.
+    head = change_present(rules, ours, template)
+    advanced = words.advance(case, head.word, index - batch)
+    return Changed(words.with_upgrade_of(advanced, merged.word), head.flush)
 
-    `own_needs`, `merged_needs`: each variant's transition demands it; `by_own`,
-    `by_merged`: which of them explain the word; `tolerated`: a tolerant variant
-    explains it and demands; `done`: the target did it.
+
+@rule
+def judge_changed(words, rules, workspace, batch, end, index, merged_needs, batching):
+    """Class bits of entry `index` of the legal batch [batch, end), which this call changes.
+
+    `result` has what the merged entry becomes; `merged_needs`: that takes a flush.
     """
-    # Own and merged word give one result and yet disagree about the flush only if
-    # a read-only entry has the hardware's dirty bit, which the merge moves first
-    # (wild; no right is at stake): then the kernel flushes as it batches.
-    needs = own_needs and by_own
-    if by_merged:
-        needs = merged_needs and (needs or not by_own)
-    needs = needs or tolerated
-    if done:
-        if not own_needs and not merged_needs and not needs:
-            return UNNEEDED
-        return MET if own_needs else EXTRA
-    if needs:
-        return MISSING
-    return ELIDED if own_needs else MET
-
-
-@rule
-def flush_classes(verdict, explained):
-    """The classes of `judge_demand` for a flush request."""
-    if verdict == MISSING:
-        return FLUSH_MISSING
-    if verdict == ELIDED and explained:
-        return FLUSH_ELIDED
-    if verdict == EXTRA:
-        return EXTRA_FLUSH
-    return FLUSH_UNNEEDED if verdict == UNNEEDED else ZERO
-
-
-@rule
-def nmmu_classes(verdict):
-    """The classes of `judge_demand` for what the coprocessors must be told."""
-    if verdict == MISSING:
-        return NMMU_MISSING
-    if verdict == EXTRA:
-        return EXTRA_NMMU
-    return NMMU_UNNEEDED if verdict == UNNEEDED else ZERO
-
-
-@rule
-def judge_changed(words, rules, workspace, batch, end, index, batching):
-    """Class bits of entry `index` of the legal batch [batch, end), which this call changes."""
     case = workspace.case
     taken = case.ptes[index] ^ case.hardware[index]
+    variant, merged = workspace.merged[index], workspace.result[index]
     own = workspace.ours.ptes[index]
     own_needs = (workspace.needed[index] & FLUSHED) != NOTHING
     word = workspace.theirs.ptes[index]
     covered = (workspace.covered[index] & FLUSHED) != NOTHING
-    variant, merged, merged_needs = taken, own, own_needs
-    if workspace.merged[index] != taken:
-        variant = workspace.merged[index]
-        result = change_present(rules, workspace.ours, variant)
-        merged, merged_needs = result.word, result.flush
-    if not words.is_protection(case):
-        # Then it matters that the batch is changed, and flushed, as its first entry, and
-        # advanced after that.
-        head = change_present(rules, workspace.ours, workspace.merged[batch])
-        advanced = words.advance(case, head.word, index - batch)
-        merged, merged_needs = words.with_upgrade_of(advanced, merged), head.flush
-    workspace.result[index] = merged
 
     found = ZERO
     by_own, by_merged = word == own, word == merged
@@ -363,54 +262,6 @@ def judge_untouched(words, workspace, index):
 
 
 @rule
-def same_stamps(ours, nr_ours, theirs, nr_theirs):
-    """Whether two lists of access-time stamps are equal as sets."""
-    return _all_in(ours, nr_ours, theirs, nr_theirs) and _all_in(theirs, nr_theirs, ours, nr_ours)
-
-
-@rule
-def _all_in(stamps, nr, others, nr_others):
-    for i in range(nr):
-        if i > 0 and stamps[i] == stamps[i - 1]:
-            continue
-        found = False
-        for j in range(nr_others):
-            if others[j] == stamps[i]:
-                found = True
-                break
-        if not found:
-            return False
-    return True
-
-
-@rule
-def judge_case(workspace, our_pages, their_pages, blocks):
-    """Class bits of the case as a whole; fills `needed` and `covered`. Both runs are done.
-
-    Comes before anything that applies the reference's rules, which may report
-    into `ours` again.
-    """
-    ours, theirs = workspace.ours, workspace.theirs
-    find_coverage(ours, workspace.needed, blocks)
-    found = find_coverage(theirs, workspace.covered, blocks)
-    if our_pages != their_pages:
-        found = found | PAGES_WRONG
-    if ours.counts[BAD_MAP] != theirs.counts[BAD_MAP]:
-        found = found | BAD_MAP_WRONG
-    if (ours.counts[NO_VM_WRITE] != 0) != (theirs.counts[NO_VM_WRITE] != 0):
-        found = found | WARN_WRONG
-    our_stamps, their_stamps = ours.counts[NR_STAMPS], theirs.counts[NR_STAMPS]
-    if their_stamps > theirs.stamps.shape[0]:
-        found = found | LOG_OVERFLOW
-        their_stamps = theirs.stamps.shape[0]
-    if (our_stamps != 0 or their_stamps != 0) and not same_stamps(
-        ours.stamps, our_stamps, theirs.stamps, their_stamps
-    ):
-        found = found | ACCESS_TIME_WRONG
-    return found
-
-
-@rule
 def agrees(words, workspace, index):
     """Whether the target leaves entry `index` as the reference does, flushed and told the same.
 
@@ -436,20 +287,39 @@ def judge_batch(words, rules, workspace, batch, end, batching):
     present = words.present(word)
     # One answer for the batch: accessed and dirtiness do not bear on it.
     changed = present and is_changed(rules, workspace.ours, word)
-    for i in range(batch, end):
-        workspace.first[i] = np.int64(batch) if present else np.int64(-1)
-        workspace.changed[i] = 1 if changed else 0
+    whole = workspace.whole[0] != 0
+    if whole:
+        for i in range(batch, end):
+            workspace.first[i] = np.int64(batch) if present else np.int64(-1)
+            workspace.changed[i] = 1 if changed else 0
     if not changed:
         for i in range(batch, end):
             workspace.found[i] = judge_untouched(words, workspace, i)
         return
-    whole = workspace.whole[0] != 0
     template = merge(words, case, batch, end)
+    # One run of the rules answers for all pages of a batch that are alike: in folio and
+    # exclusivity, that is. Where a case is described each entry is asked for by itself.
+    one_by_one = whole or end - batch == ONE or not words.is_protection(case)
+    page = np.uint64(0) if one_by_one else exclusive_place(words, case, word)
+    shared_at, exclusive_at = end, end
+    shared_needs, exclusive_needs = False, False
     for i in range(batch, end):
+        if not whole and agrees(words, workspace, i):
+            continue
         workspace.merged[i] = words.advance(case, template, i - batch)
-    for i in range(batch, end):
-        if whole or not agrees(words, workspace, i):
-            workspace.found[i] = judge_changed(words, rules, workspace, batch, end, i, batching)
+        exclusive = not one_by_one and case.exclusive[page + (i - batch)] != 0
+        like = exclusive_at if exclusive else shared_at
+        if one_by_one or like == end:
+            result = change_merged(words, rules, workspace, template, batch, i)
+            workspace.result[i], needs = result.word, result.flush
+            if exclusive:
+                exclusive_at, exclusive_needs = i, needs
+            else:
+                shared_at, shared_needs = i, needs
+        else:
+            workspace.result[i] = words.advance(case, workspace.result[like], i - like)
+            needs = exclusive_needs if exclusive else shared_needs
+        workspace.found[i] = judge_changed(words, rules, workspace, batch, end, i, needs, batching)
 
 
 @rule

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mm.jit import entry
+from mm.jit import entry, rule
 from mm.state import FOLIO, MAX_PTES, NR_COUNTS, State, empty_state
 
 FOLIO_WORDS = FOLIO.itemsize // 8
@@ -125,8 +125,8 @@ def _signature() -> Any:
     return void(numba_workspace())
 
 
-@entry(_signature)
-def set_up(workspace):
+@rule
+def copy_case(workspace):
     """Copy the case for both runs and empty their logs.
 
     The reference shares the inputs that it only reads; the target gets copies of all.
@@ -149,3 +149,9 @@ def set_up(workspace):
     for i in range(NR_COUNTS):
         ours.counts[i] = 0
         theirs.counts[i] = 0
+
+
+@entry(_signature)
+def set_up(workspace):
+    """`copy_case`, to be called from Python."""
+    copy_case(workspace)

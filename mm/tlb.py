@@ -5,6 +5,8 @@ flush of the wrong page is visible. Never sends an IPI. `hull` and
 `flushes_everything` tell what a real mmu_gather would make of the log.
 """
 
+import numpy as np
+
 from .jit import rule
 from .state import FLUSH, FOLD, NMMU, NR_FLUSHES, UNFOLD
 
@@ -14,13 +16,13 @@ X86_FLUSH_CEILING = 33
 
 @rule
 def _log(state, kind, address, pages):
-    row = state.counts[NR_FLUSHES]
-    if row < state.flushes.shape[0]:
+    row = np.uint64(state.counts[NR_FLUSHES])
+    if row < np.uint64(state.flushes.shape[0]):
         state.flushes[row, 0] = kind
         state.flushes[row, 1] = address
         state.flushes[row, 2] = pages
     # Rows beyond the end are counted, so that an overflow can be seen.
-    state.counts[NR_FLUSHES] = row + 1
+    state.counts[NR_FLUSHES] += 1
 
 
 @rule

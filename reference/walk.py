@@ -132,7 +132,7 @@ def change_pte_range(arch, state):
     """
     facts = state.facts[0]
     pages = np.int64(0)
-    for index in range(facts.start, facts.end):
+    for index in range(np.uint64(facts.start), np.uint64(facts.end)):
         old = arch.ptep_get(state, index)
         if arch.pte_present(arch.decode(facts, old)):
             if is_changed(arch, state, old):

@@ -294,11 +294,12 @@ def test_every_divergence_is_shown_here():
     """Each class of the relation has a picture; the case's own ones have tests by name.
 
     What only blocks or coprocessors can show has its pictures in test_contpte_log
-    and test_relation_powerpc.
+    and test_relation_powerpc; what only a native target can do is in test_native.
     """
     elsewhere = {
         *("unfold-missing", "unfold-unneeded", "fold-missing", "fold-unneeded"),
         *("nmmu-missing", "nmmu-unneeded", "invalidation-wrong"),
+        *(name for name in classes.NUMBER if name.startswith("target-")),
     }
     case_classes = {
         *("flush-missing", "flush-unneeded", "flush-outside", "pages-wrong", "bad-map-wrong"),

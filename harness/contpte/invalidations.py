@@ -13,7 +13,8 @@ from mm.state import FOLD, NR_FLUSHES, UNFOLD
 
 from .. import classes
 from ..batches import ZERO
-from ..relation import ANY, INVALIDATION_WRONG, ONE, OUTSIDE_CHANGED
+from ..coverage import INVALIDATION_WRONG
+from ..relation import ANY, ONE, OUTSIDE_CHANGED
 from ..workspace import FOLDED, NOTHING, UNFOLDED
 from .blocks import is_folded
 

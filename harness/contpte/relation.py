@@ -11,6 +11,8 @@ from mm.jit import jit, rule
 from reference.walk import change_present
 
 from .. import classes
+from ..coverage import judge_case
+from ..demand import UNNEEDED, flush_classes, judge_demand
 from ..relation import (
     ACCESSED_MERGED,
     ANY,
@@ -21,14 +23,10 @@ from ..relation import (
     OUTSIDE_CHANGED,
     SKIPPED_CHANGED,
     SWAP_CHANGED,
-    UNNEEDED,
     WRITE_BY_MERGED_DIRTY,
     ZERO,
     divergence_classes,
     find_batches,
-    flush_classes,
-    judge_case,
-    judge_demand,
     told_needlessly,
     uncalled_for,
 )

@@ -7,7 +7,7 @@ from mm.jit import entry
 
 from ..canaries import numba_spoil
 from ..canaries import spoil as spoil_outcome
-from ..census import count_case, numba_count
+from ..census import describe_case, numba_describe
 from ..invariants import judge_invariants
 from ..judge import numba_judge, union_of
 from ..relation import judge_relation, reference_rules
@@ -24,10 +24,10 @@ def judge(workspace, our_pages, their_pages, sane, batching):
     return union_of(workspace)
 
 
-@entry(numba_count)
-def count(workspace, tally, wild):
-    """Add a judged case to the tally."""
-    count_case(WORDS, workspace, tally, wild)
+@entry(numba_describe)
+def describe(workspace, tally, wild):
+    """Add what a judged case is like to the tally."""
+    describe_case(WORDS, workspace, tally, wild)
 
 
 @entry(numba_spoil)
