@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.canaries import NO_CANARY, numba_spoil
 from harness.census import count_case, is_described, numba_describe
+from harness.handle import numba_handle
 from harness.judge import numba_judge
 from harness.workspace import copy_case, numba_workspace
 from mm.jit import entry, rule
@@ -53,6 +54,7 @@ def _signature() -> Any:
         types.FunctionType(numba_describe()),
         types.FunctionType(numba_spoil()),
         numba_workspace(),
+        numba_handle(),
         uint64[::1],  # choices
         uint64,  # seed
         int64,  # first
@@ -75,6 +77,7 @@ def hunt(
     describe,
     spoil,
     workspace,
+    handle,
     choices,
     seed,
     first,
@@ -102,7 +105,7 @@ def hunt(
         workspace.whole[0] = 1 if is_described(index) else 0
         if canary != NO_CANARY:
             their_pages += spoil(workspace, canary)
-        union = judge(workspace, our_pages, their_pages, not wild, batching)
+        union = judge(handle, our_pages, their_pages, not wild, batching)
         count_case(workspace, union, tally)
         if workspace.whole[0] != 0:
             describe(workspace, tally, wild)

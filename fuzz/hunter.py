@@ -16,6 +16,7 @@ from harness.canaries import NO_CANARY
 from harness.case import layout_of
 from harness.census import empty_tally, is_described
 from harness.findings import Number
+from harness.handle import handle_of
 from harness.judge import judges_of
 from harness.relation import EXACT, reference_side
 from harness.run import Judgement, judge_case
@@ -60,6 +61,7 @@ class Hunter:
         state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
         set_kernel(state.facts[0], VERSIONS[self.kernel], layout_of(self.arch).config)
         self.workspace = workspace_for(state)
+        self.handle = handle_of(self.workspace)
         self.choices = empty_choices()
         self.choices[WINDOW] = self.window
         self.generate = generator_of(self.arch)
@@ -84,6 +86,7 @@ class Hunter:
                 self.describe,
                 self.spoil,
                 self.workspace,
+                self.handle,
                 self.choices,
                 np.uint64(self.seed),
                 first,
@@ -112,7 +115,7 @@ class Hunter:
                 workspace.whole[0] = int(is_described(index))
                 if canary != NO_CANARY:
                     their_pages += self.spoil(workspace, canary)
-                union = self.judge(workspace, our_pages, their_pages, not wild, self.batching)
+                union = self.judge(self.handle, our_pages, their_pages, not wild, self.batching)
                 tally_case(workspace, np.uint64(union), self.tally)
                 if workspace.whole[0] != 0:
                     self.describe(workspace, self.tally, wild)

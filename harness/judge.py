@@ -15,7 +15,8 @@ from mm.jit import rule
 
 from . import classes
 from .batches import ZERO
-from .workspace import FOLIO_WORDS, numba_workspace
+from .handle import numba_handle
+from .workspace import FOLIO_WORDS
 
 INPUT_CHANGED = classes.bit("input-changed")
 
@@ -61,7 +62,7 @@ def numba_judge() -> Any:
     """The numba signature of a judge."""
     from numba import boolean, int64, uint64
 
-    return uint64(numba_workspace(), int64, int64, boolean, int64)
+    return uint64(numba_handle(), int64, int64, boolean, int64)
 
 
 def judges_of(arch: str) -> ModuleType:

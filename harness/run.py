@@ -24,6 +24,7 @@ from mm.state import (
 
 from .arrays import state_of
 from .case import Case
+from .handle import handle_of
 from .judge import judges_of
 from .relation import EXACT, reference_side
 from .sane import is_sane
@@ -130,7 +131,9 @@ def judge_outcome(
     sane = is_sane(case)
     theirs = outcome_of(workspace.theirs, their_pages)
     with np.errstate(over="ignore"):
-        union = judges_of(case.arch).judge(workspace, ours.pages, their_pages, sane, batching)
+        union = judges_of(case.arch).judge(
+            handle_of(workspace), ours.pages, their_pages, sane, batching
+        )
     nr = len(case.ptes)
     return Judgement(
         case=case,

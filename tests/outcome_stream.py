@@ -55,7 +55,7 @@ def random_hash(arch: str, first: int, last: int) -> str:
             set_up(workspace)
             ours = hunter.reference(workspace.ours)
             theirs = hunter.target.function(workspace.theirs)
-            union = hunter.judge(workspace, ours, theirs, wild == 0, 0)
+            union = hunter.judge(hunter.handle, ours, theirs, wild == 0, 0)
             digest.update(f"{int(wild)} {int(ours)} {int(theirs)} {int(union)}".encode())
             for state in (workspace.ours, workspace.theirs):
                 digest.update(state.ptes[:entries].tobytes())

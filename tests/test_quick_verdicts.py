@@ -25,7 +25,7 @@ def verdicts(hunter: Hunter, index: int, canary: int) -> list[list[int]]:
         theirs = hunter.target.function(workspace.theirs)
         theirs += hunter.spoil(workspace, canary) if canary else 0
         workspace.whole[0] = whole
-        union = hunter.judge(workspace, ours, theirs, wild == 0, hunter.batching)
+        union = hunter.judge(hunter.handle, ours, theirs, wild == 0, hunter.batching)
         entries = workspace.found[: workspace.case.facts[0].nr_ptes]
         found.append([int(union), int(workspace.found_case[0]), *map(int, entries)])
     return found

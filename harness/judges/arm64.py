@@ -10,6 +10,7 @@ from ..canaries import spoil as spoil_outcome
 from ..census import describe_case, numba_describe
 from ..contpte.blocks import has_torn_block, judge_blocks
 from ..contpte.relation import judge_relation, refuse
+from ..handle import workspace_of
 from ..invariants import judge_invariants
 from ..judge import numba_judge, union_of
 from ..relation import reference_rules
@@ -19,8 +20,9 @@ RULES = reference_rules("arm64")
 
 
 @entry(numba_judge)
-def judge(workspace, our_pages, their_pages, sane, batching):
+def judge(handle, our_pages, their_pages, sane, batching):
     """Fill `found` and `found_case` with everything that any judge finds; returns their union."""
+    workspace = workspace_of(handle)
     if has_torn_block(WORDS, workspace.case):
         refuse(WORDS, RULES, workspace)
     else:

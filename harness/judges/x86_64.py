@@ -8,6 +8,7 @@ from mm.jit import entry
 from ..canaries import numba_spoil
 from ..canaries import spoil as spoil_outcome
 from ..census import describe_case, numba_describe
+from ..handle import workspace_of
 from ..invariants import judge_invariants
 from ..judge import numba_judge, union_of
 from ..relation import judge_relation, reference_rules
@@ -17,8 +18,9 @@ RULES = reference_rules("x86_64")
 
 
 @entry(numba_judge)
-def judge(workspace, our_pages, their_pages, sane, batching):
+def judge(handle, our_pages, their_pages, sane, batching):
     """Fill `found` and `found_case` with everything that any judge finds; returns their union."""
+    workspace = workspace_of(handle)
     judge_relation(WORDS, RULES, workspace, our_pages, their_pages, batching)
     judge_invariants(WORDS, workspace, sane)
     return union_of(workspace)
