@@ -14,12 +14,13 @@ from harness import classes
 from harness.arrays import case_of
 from harness.canaries import NO_CANARY
 from harness.case import layout_of
-from harness.census import empty_tally, is_described
+from harness.census import CASES, CLASS_CASES, empty_tally, is_described
+from harness.contain import contained_workspace
 from harness.findings import Number
 from harness.handle import handle_of
 from harness.judge import judges_of
 from harness.relation import EXACT, reference_side
-from harness.run import Judgement, judge_case
+from harness.run import Judgement, judge_case, judge_lost, prepare
 from harness.targets import Target
 from harness.workspace import set_up, workspace_for
 from mm.state import MAX_PTES, empty_state, set_kernel
@@ -61,6 +62,8 @@ class Hunter:
         state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
         set_kernel(state.facts[0], VERSIONS[self.kernel], layout_of(self.arch).config)
         self.workspace = workspace_for(state)
+        if self.target.contained:
+            self.workspace = contained_workspace(self.workspace)
         self.handle = handle_of(self.workspace)
         self.choices = empty_choices()
         self.choices[WINDOW] = self.window
@@ -111,7 +114,15 @@ class Hunter:
                 )
                 set_up(workspace)
                 our_pages = self.reference(workspace.ours)
-                their_pages = int(self.target.function(workspace.theirs))
+                try:
+                    their_pages = int(self.target.function(workspace.theirs))
+                except Exception:
+                    if not self.target.may_raise:
+                        raise
+                    # There is no outcome to judge. `found` runs it again and shows what it raised.
+                    if count_lost(self.tally, self.seen, "target-raised") <= self.cap:
+                        return index
+                    continue
                 workspace.whole[0] = int(is_described(index))
                 if canary != NO_CANARY:
                     their_pages += self.spoil(workspace, canary)
@@ -132,12 +143,31 @@ class Hunter:
         case = case_of(self.workspace.case, self.arch, self.kernel)
         return Found(number, judge_case(case, self.target, self.batching))
 
+    def lost(self, index: int, name: str, how: str) -> Found:
+        """Case `index`, of which the target did not come back; the class `name` and `how` tell."""
+        case = self.workspace.case
+        with np.errstate(over="ignore"):
+            self.generate(self.choices, case, np.uint64(self.seed), np.uint64(index))
+        number = Number(self.arch, self.kernel, GENERATOR_VERSION, self.seed, index)
+        shown = case_of(case, self.arch, self.kernel)
+        _, ours = prepare(shown)
+        return Found(number, judge_lost(shown, self.target.name, ours, name, (how,)))
+
     def finds(self, first: int, last: int) -> Iterator[int]:
         """The indices of the cases in [first, last) that are to be shown."""
         index = first
         while (index := self.hunt(index, last)) < last:
             yield index
             index += 1
+
+
+def count_lost(tally: Any, seen: Any, name: str) -> int:
+    """Count a case that came to no outcome as one of class `name`; how many `seen` has of it."""
+    number = classes.NUMBER[name]
+    tally[CASES] += 1
+    tally[CLASS_CASES + number] += 1
+    seen[number] += 1
+    return int(seen[number])
 
 
 def primary_number(bits: int) -> int:

@@ -27,6 +27,7 @@ from harness.targets import load
 from . import exits
 from .hunter import RED, Found, Hunter
 from .terminal import Progress, print_lines
+from .workers import Workers
 
 # A canary is due within so many cases; each took fewer than ten when it was planted.
 CANARY_CASES = 3_000
@@ -50,6 +51,7 @@ class Plan:
     seconds: float | None = None
     jobs: int = 1
     window: int = 0
+    hang: float = 10.0  # seconds until a target that can take its process down is given up
 
     def hunter(self, target: str | None = None) -> Hunter:
         """A hunter for this plan, or for another target under the same plan."""
@@ -115,6 +117,7 @@ class Campaign:
         self.cpu = 0.0
         self.first_finding: float | None = None
         self.canary_line = ""
+        self.stopped = ""  # why a campaign ended before its budget was used up
         self.hunter = plan.hunter()
 
     # Canaries.
@@ -184,6 +187,12 @@ class Campaign:
             first, step = last, size
 
     def _chunks(self, started: float) -> Iterator[Chunk]:
+        if self.hunter.target.contained:
+            workers = Workers(self.plan.hunter, self.plan.jobs, self.plan.hang)
+            for part in workers.run(self._bounds(started)):
+                yield Chunk(part.first, part.last, part.tally, part.seen, part.found)
+            self.stopped = workers.why
+            return
         if self.plan.jobs == 1:
             for first, last in self._bounds(started):
                 yield run_chunk(self.hunter, first, last)
@@ -263,7 +272,7 @@ class Campaign:
             and int(self.tally[CASES]) < self.plan.cases
         ):
             why = "time budget reached"
-        return "interrupted" if self.interrupted else why
+        return "interrupted" if self.interrupted else self.stopped or why
 
     def ending(self) -> str:
         """What the campaign ended with, and why, in one line."""

@@ -98,6 +98,11 @@ CLASSES: tuple[Class, ...] = (
     Class("access-time-wrong", DIVERGENCE, "the set of access-time stamps differs"),
     Class("input-changed", DIVERGENCE, "an input other than the table was written to"),
     Class("log-overflow", DIVERGENCE, "more requests or stamps than entries allow"),
+    # Divergences of the run: the target did not come back, so there is no outcome to judge.
+    Class("target-crash", DIVERGENCE, "the target ended its process"),
+    Class("target-hang", DIVERGENCE, "the target did not return"),
+    Class("target-overrun", DIVERGENCE, "the target wrote behind the last entry"),
+    Class("target-raised", DIVERGENCE, "the target raised an exception"),
     # Invariants; the letters are those of docs/relation.md.
     Class("invariant-N", INVARIANT, "nothing outside the range is touched or flushed"),
     Class("invariant-W", INVARIANT, "private and writable only on an anon-exclusive page"),

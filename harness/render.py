@@ -223,7 +223,13 @@ def finding(judgement: Judgement, denied: int = 0) -> list[Line]:
     lines: list[Line] = [[(header(case), "bold")], []]
     lines += table(case, columns, _rows(judgement, columns), marked)
     lines += _details(judgement, found)
+    lines += _how(judgement)
     return lines + _flush_lines(judgement, "target", columns)
+
+
+def _how(judgement: Judgement) -> list[Line]:
+    """How a run ended that did not come back."""
+    return [[(f"        {text}", "dim")] for text in judgement.how]
 
 
 def _columns(judgement: Judgement, marked: frozenset[int]) -> list[int]:
@@ -313,4 +319,4 @@ def layout(judgement: Judgement) -> list[Line]:
     lines += _flush_lines(judgement, judgement.target, every)
     named = classes.names(judgement.union)
     lines.append([(f"    classes: {', '.join(named) if named else 'none'}", "")])
-    return lines
+    return lines + _how(judgement)

@@ -1,5 +1,6 @@
 """One case through one target, judged: arrays in, values out."""
 
+import traceback
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +25,17 @@ from mm.state import (
 
 from .arrays import state_of
 from .case import Case
+from .classes import NUMBER
+from .contain import contained_workspace, run_contained
 from .handle import handle_of
 from .judge import judges_of
 from .relation import EXACT, reference_side
 from .sane import is_sane
 from .targets import Function, Target
 from .workspace import Workspace, set_up, workspace_for
+
+# Lines of a traceback that are kept: the last calls and the error.
+MAX_TRACEBACK = 20
 
 KINDS = {int(FLUSH): "flush", int(UNFOLD): "unfold", int(FOLD): "fold", int(NMMU): "nmmu"}
 
@@ -67,6 +73,7 @@ class Judgement:
     first: tuple[int, ...]  # first entry of the legal batch around each entry, or -1
     changed: tuple[int, ...]
     result: tuple[int, ...]  # what the merged entry becomes, where `changed`
+    how: tuple[str, ...] = ()  # how a run ended that did not come back, in lines
 
 
 def outcome_of(state: State, pages: int) -> Outcome:
@@ -114,9 +121,61 @@ def prepare(case: Case) -> tuple[Workspace, Outcome]:
 def judge_case(case: Case, target: Target, batching: int = EXACT) -> Judgement:
     """`case` run through the reference and through `target`, and judged."""
     workspace, ours = prepare(case)
-    with np.errstate(over="ignore"):
-        their_pages = int(target.function(workspace.theirs))
+    if target.contained:
+        return _judge_contained(case, target, workspace, ours, batching)
+    try:
+        with np.errstate(over="ignore"):
+            their_pages = int(target.function(workspace.theirs))
+    except Exception as error:
+        if not target.may_raise:
+            raise
+        return judge_lost(case, target.name, ours, "target-raised", _traceback(error))
     return judge_outcome(case, target.name, workspace, ours, their_pages, batching)
+
+
+def _traceback(error: Exception) -> tuple[str, ...]:
+    """The lines of the traceback of `error`, from the target on, the last MAX_TRACEBACK of them."""
+    inner = error.__traceback__.tb_next if error.__traceback__ else None
+    text = "".join(traceback.format_exception(type(error), error, inner))
+    # Case files are ASCII.
+    plain = text.encode("ascii", "backslashreplace").decode()
+    return tuple(plain.rstrip().splitlines()[-MAX_TRACEBACK:])
+
+
+def _judge_contained(
+    case: Case, target: Target, workspace: Workspace, ours: Outcome, batching: int
+) -> Judgement:
+    workspace = contained_workspace(workspace)
+    ending = run_contained(target.function, workspace.theirs)
+    if ending.name:
+        return judge_lost(case, target.name, ours, ending.name, (ending.how,))
+    return judge_outcome(case, target.name, workspace, ours, ending.pages, batching)
+
+
+def judge_lost(
+    case: Case, target: str, ours: Outcome, name: str, how: tuple[str, ...]
+) -> Judgement:
+    """The judgement of a run that did not come back; the class `name` and the lines `how` tell.
+
+    What it left behind half done is not judged: the outcome shown is the input.
+    """
+    theirs = outcome_of(state_of(case), 0)
+    nr = len(case.ptes)
+    bits = 1 << NUMBER[name]
+    return Judgement(
+        case=case,
+        sane=is_sane(case),
+        target=target,
+        ours=ours,
+        theirs=theirs,
+        found=(0,) * nr,
+        found_case=bits,
+        union=bits,
+        first=(-1,) * nr,
+        changed=(0,) * nr,
+        result=(0,) * nr,
+        how=how,
+    )
 
 
 def judge_outcome(

@@ -5,6 +5,7 @@ A target is a function of one `mm.state.State` that returns the number of pages:
 `batched`                 the built-in implementation
 `reference`               the reference itself: a self-check of the judges
 `zoo:NAME`                a mutant of the zoo
+`PATH.so`                 a shared library with the C ABI of `midfolio_target.h` (harness.native)
 `PACKAGE.MODULE:FUNCTION` your own; compiled if it is a numba function of the
                           documented signature, else run interpreted
 """
@@ -21,6 +22,7 @@ from mm.state import State
 
 from . import zoo
 from .case import CaseError
+from .native import is_native, load_native
 from .relation import reference_side
 
 Function = Callable[[State], int]
@@ -35,6 +37,10 @@ class Target:
     function: Function
     # Can be called from the compiled campaign loop.
     compiled: bool
+    # Can take its process down, so it runs in one of its own (harness.contain).
+    contained: bool = False
+    # Python of the user's: what it raises is a finding, not an error of ours.
+    may_raise: bool = False
 
 
 def load(name: str, arch: str) -> Target:
@@ -46,10 +52,13 @@ def load(name: str, arch: str) -> Target:
     if name.startswith("zoo:"):
         mutant = zoo.find(name.removeprefix("zoo:"))
         return Target(name, arch, zoo.load(mutant, arch), COMPILED)
+    if is_native(name):
+        return Target(name, arch, load_native(name, arch), COMPILED, contained=True)
     if ":" in name:
         return _own(name, arch)
     raise CaseError(
-        f"unknown target {name!r}; expected batched, reference, zoo:NAME or package.module:function"
+        f"unknown target {name!r}; expected batched, reference, zoo:NAME, "
+        "path.so or package.module:function"
     )
 
 
@@ -67,13 +76,14 @@ def _own(name: str, arch: str) -> Target:
         sys.path.insert(0, os.getcwd())
     try:
         function = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module of the user's may raise whatever it likes
         raise CaseError(
-            f"cannot load target {name!r}: {error}; expected package.module:function"
+            f"cannot load target {name!r}: {type(error).__name__}: {error}; "
+            "expected package.module:function"
         ) from None
     if not callable(function):
         raise CaseError(f"target {name!r} is not callable; expected a function of one State")
-    return Target(name, arch, function, _has_signature(function))
+    return Target(name, arch, function, _has_signature(function), may_raise=True)
 
 
 def _has_signature(function: Any) -> bool:

@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Findings kept per class; all are counted.",
 )
+@click.option(
+    "--hang-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    help="A native target that takes so much CPU time for one case hangs [default: 10].",
+)
 @click.option("--show-canary", is_flag=True, help="Show what the historical bug looks like first.")
 @options.as_json
 @options.quiet
@@ -58,6 +63,7 @@ def command(
     seed: int,
     jobs: int,
     per_class: int,
+    hang_seconds: float | None,
     show_canary: bool,
     as_json: bool,
     quiet: bool,
@@ -71,6 +77,7 @@ def command(
     .midfolio/findings/. A first Ctrl-C ends the campaign cleanly.
     """
     denied = options.denied_bits(deny)
+    from harness.contain import hang_seconds as hang_default
     from harness.kernels import check_kernel
 
     check_kernel(target, kernel)
@@ -99,6 +106,7 @@ def command(
                 cases=budget,
                 seconds=None if seconds is None else seconds / len(arches),
                 jobs=jobs,
+                hang=hang_default() if hang_seconds is None else hang_seconds,
             )
         )
         if not campaign.hunter.target.compiled:

@@ -29,7 +29,7 @@ target = click.option(
     "--target",
     default="batched",
     show_default=True,
-    help="What is judged: batched, reference, zoo:NAME or package.module:function.",
+    help="What is judged: batched, reference, zoo:NAME, mine.so or package.module:function.",
 )
 batching = click.option(
     "--batching",
@@ -57,7 +57,8 @@ def arches_of(target: str, arch: str | None) -> tuple[str, ...]:
     else:
         known = ARCHES
     if arch is None:
-        return ("x86_64",) if ":" in target and not target.startswith("zoo:") else known
+        own = target.endswith(".so") or (":" in target and not target.startswith("zoo:"))
+        return ("x86_64",) if own else known
     if arch not in known:
         raise CaseError(f"{target} is of {' and '.join(known)}, not of {arch}")
     return (arch,)
