@@ -11,21 +11,33 @@ import sys
 from mm.jit import COMPILED, ROOT, cache_directory
 
 # The longest first. The judges need the reference's rules, so they go together.
-PARTS = ("import harness.judges.{arch}", "import fuzz.generators.{arch}")
+JUDGES = "import harness.judges.{arch}"
+PARTS = (JUDGES, "import fuzz.generators.{arch}")
+CAMPAIGN = "import fuzz.campaign"
+EXHAUST = "import fuzz.exhaust.{arch}"
 PROCESSES = 2
 
 
-def is_cold(arch: str) -> bool:
-    """Whether nothing of `arch` is compiled yet for these sources."""
-    return COMPILED and not any((cache_directory()).rglob(f"{arch}.judge-*.nbi"))
+def is_cold(arch: str, entry: str = "judge") -> bool:
+    """Whether the `entry` of `arch` is not compiled yet for these sources."""
+    return COMPILED and not any((cache_directory()).rglob(f"{arch}.{entry}-*.nbi"))
 
 
-def compile_parts(arch: str, target: str, mutants: tuple[str, ...] = ()) -> None:
+def compile_parts(
+    arch: str,
+    target: str,
+    mutants: tuple[str, ...] = (),
+    *,
+    parts: tuple[str, ...] = PARTS,
+    last: tuple[str, ...] = (CAMPAIGN,),
+    entry: str = "judge",
+) -> None:
     """Fill the cache if it is cold, for `target` and the named mutants of the zoo; else a no-op.
 
+    It is cold if `entry` is not there. `parts` come before the target, `last` after the mutants.
     A part that fails is left to the import that comes next, which says why.
     """
-    if not is_cold(arch):
+    if not is_cold(arch, entry):
         return
     print(
         f"midfolio: compiling for {arch} (once; cached until a source changes)",
@@ -33,10 +45,11 @@ def compile_parts(arch: str, target: str, mutants: tuple[str, ...] = ()) -> None
         flush=True,
     )
     load = "from harness import zoo; zoo.load(zoo.find({!r}), {!r})"
-    parts = [part.format(arch=arch) for part in PARTS]
+    waiting = [part.format(arch=arch) for part in parts]
     if target == "batched":
-        parts.append(f"import batched.{arch}")
-    waiting = [*parts, *(load.format(name, arch) for name in mutants), "import fuzz.campaign"]
+        waiting.append(f"import batched.{arch}")
+    waiting += [load.format(name, arch) for name in mutants]
+    waiting += [part.format(arch=arch) for part in last]
     running: list[subprocess.Popen[bytes]] = []
     while waiting or running:
         while waiting and len(running) < PROCESSES:
