@@ -156,7 +156,7 @@ def _run(
     state = empty_state(entries, entries, entries)
     set_kernel(state.facts[0], VERSIONS[kernel], layout.config)
     for table in range(tables):
-        _lay_out(state, layout, table, pages, start == "folded")
+        lay_out(state, layout, table, pages, start == "folded")
         for (_, prot, access, cp_flags), count in zip(PASSES, counts, strict=True):
             facts = state.facts[0]
             facts.newprot = layout.protection_map[prot]
@@ -169,7 +169,7 @@ def _run(
     return counts
 
 
-def _lay_out(state: State, layout: Layout, table: int, pages: int, folded: bool) -> None:
+def lay_out(state: State, layout: Layout, table: int, pages: int, folded: bool) -> None:
     """Fill `state` with table number `table`, in folios of `pages` pages, all exclusive."""
     entries, shift = layout.entries_per_table, layout.page_shift
     facts = state.facts[0]

@@ -29,8 +29,10 @@ PAGES = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/design.md",
+    "docs/exhaust.md",
     "docs/fidelity.md",
     "docs/findings.md",
+    "docs/native.md",
     "docs/relation.md",
 )
 TEXTS = {page: (ROOT / page).read_text() for page in PAGES}

@@ -1,6 +1,8 @@
-"""`midfolio bench`: what both sides cost."""
+"""`midfolio bench`: how fast the loop and both sides are, and what they cost."""
 
 import os
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +14,69 @@ if TYPE_CHECKING:
     from bench.cost import Memory, Row
 
 
-@click.group()
-def command() -> None:
-    """Measure and count what both sides cost."""
+@click.group(invoke_without_command=True)
+@click.option(
+    "--arch",
+    type=click.Choice(options.ARCHES),
+    default="x86_64",
+    show_default=True,
+    help="Architecture.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw the cost against window size and folio order into FILE (.svg or .png) instead.",
+)
+@options.as_json
+@options.quiet
+@click.pass_context
+def command(
+    ctx: click.Context, arch: str, plot: Path | None, as_json: bool, quiet: bool
+) -> int | None:
+    """Measure the phases of a campaign, both sides, C, interpreted mode, two jobs and the series' benchmark.
+
+    CPU time, medians, back to back: what runs beside it slows all alike, and still
+    is better stopped.
+    """
+    if ctx.invoked_subcommand is not None:
+        return None
+    if plot is not None:
+        return _plot(arch, plot)
+    from bench.report import lines, measure
+
+    from ..terminal import Progress
+    from ..warmup import compile_parts
+
+    compile_parts(arch, "batched")
+    progress = Progress(quiet=quiet or as_json)
+    record = measure(arch, lambda what: progress.update(f"bench: {what}"))
+    progress.clear()
+    if as_json:
+        from ..report import print_json
+
+        print_json(record)
+    else:
+        for line in lines(record):
+            print(line)
+    return exits.OK
+
+
+def _plot(arch: str, path: Path) -> int:
+    from importlib.util import find_spec
+
+    if path.suffix not in (".svg", ".png"):
+        raise click.BadParameter(
+            f"{str(path)!r} ends in neither; expected .svg or .png", param_hint="--plot"
+        )
+    if find_spec("matplotlib") is None:
+        print("midfolio bench: --plot needs matplotlib: pip install matplotlib", file=sys.stderr)
+        return exits.LANE_MISSING
+    from bench.plot import draw
+
+    draw(arch, path)
+    print(f"bench: wrote {path}")
+    return exits.OK
 
 
 @command.command("cost")

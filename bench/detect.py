@@ -1,0 +1,55 @@
+"""How long a whole process takes to find the historical bug, warm."""
+
+import json
+import resource
+import subprocess
+import sys
+from statistics import median
+from typing import NamedTuple
+
+from harness.conform import HISTORICAL
+from mm.jit import ROOT
+
+# What the campaign imports before it does anything.
+IMPORTS = "import fuzz.runner, fuzz.sweep, fuzz.summary, fuzz.generators.{arch}, harness.judges.{arch}, reference.{arch}"
+
+
+class Detection(NamedTuple):
+    """CPU seconds of whole processes, medians."""
+
+    imports: float  # one that only imports
+    found: float  # one that imports, proves its canaries and finds the bug
+    cases: int  # until it was found
+
+    @property
+    def after_imports(self) -> float:
+        """CPU seconds that finding takes beside the imports."""
+        return self.found - self.imports
+
+
+def _cpu_of(*arguments: str) -> tuple[float, str]:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return seconds, done.stdout
+
+
+def detection(arch: str, rounds: int = 5) -> Detection:
+    """The first finding of `fuzz --target` the historical mutant, each round with another seed."""
+    imports, found, cases = [], [], []
+    for seed in range(rounds + 1):
+        alone, _ = _cpu_of("-c", IMPORTS.format(arch=arch))
+        options = ["--arch", arch, "--target", HISTORICAL, "--seed", str(seed), "--cases", "500"]
+        whole, printed = _cpu_of("-m", "fuzz.cli", "fuzz", *options, "--json")
+        # The first round may still compile.
+        if seed:
+            record = json.loads(printed)
+            if not record["diverging"]:
+                raise RuntimeError(f"the historical bug was not found with seed {seed}")
+            imports.append(alone)
+            found.append(whole)
+            cases.append(record["cases"])
+    return Detection(median(imports), median(found), int(median(cases)))
