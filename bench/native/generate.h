@@ -6,7 +6,7 @@
 
 #include "choices.h"
 #include "flags.h"
-#include "state.h"
+#include "loop.h"
 #include "x86_64.h"
 
 /* Kinds of runs: fuzz/layout/kinds.py. Those up to DEVICE_EXCLUSIVE_WRITE map folios. */
@@ -47,11 +47,11 @@ struct scene {
 	uint64_t first_pfn; /* where folios may begin */
 };
 
-struct scene set_scene(uint64_t *choices, struct midfolio_state *state);
-void lay_out(uint64_t *choices, struct midfolio_state *state, const struct scene *scene);
-int64_t add_block(uint64_t *choices, struct midfolio_state *state, const struct scene *scene,
+struct scene set_scene(uint64_t *choices, struct case_state *state);
+void lay_out(uint64_t *choices, struct case_state *state, const struct scene *scene);
+int64_t add_block(uint64_t *choices, struct case_state *state, const struct scene *scene,
 		  int64_t kind);
-void break_rules(uint64_t *choices, struct midfolio_state *state);
+void break_rules(uint64_t *choices, struct case_state *state);
 
 /* Properties of a present entry. */
 #define HAS_SOFT_DIRTY BIT(2)

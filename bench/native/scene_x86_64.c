@@ -100,7 +100,7 @@ static const struct part MODE = PART(6, 3);
 static const struct part TIERS = PART(9, 2);
 
 /* Choose length, place and range of the window; returns where its folios may begin. */
-static uint64_t set_window(uint64_t *choices, struct midfolio_state *state)
+static uint64_t set_window(uint64_t *choices, struct case_state *state)
 {
 	struct midfolio_facts *facts = state->facts;
 	int64_t entries = INT64_C(1) << (PMD_SHIFT - facts->page_shift);
@@ -110,7 +110,7 @@ static uint64_t set_window(uint64_t *choices, struct midfolio_state *state)
 
 	if (choices[WINDOW] != 0)
 		nr_ptes = (int64_t)choices[WINDOW];
-	nr_ptes = min(min(nr_ptes, entries), MAX_PTES);
+	nr_ptes = min(min(nr_ptes, entries), state->ptes_room);
 	facts->nr_ptes = nr_ptes;
 
 	int64_t form = bits(choice, RANGE);
@@ -145,7 +145,7 @@ static uint64_t set_window(uint64_t *choices, struct midfolio_state *state)
 }
 
 /* Choose the facts of the mm and of NUMA balancing. */
-static void set_mm(uint64_t *choices, struct midfolio_state *state)
+static void set_mm(uint64_t *choices, struct case_state *state)
 {
 	struct midfolio_facts *facts = state->facts;
 	uint64_t choice = draw(choices);
@@ -211,7 +211,7 @@ static uint64_t protection(int64_t access, uint64_t pkey)
 }
 
 /* Choose window, call, VMA and machine facts into state->facts. */
-struct scene set_scene(uint64_t *choices, struct midfolio_state *state)
+struct scene set_scene(uint64_t *choices, struct case_state *state)
 {
 	struct midfolio_facts *facts = state->facts;
 	uint64_t choice = draw(choices);

@@ -19,6 +19,8 @@
 #define PAGE_UFFD BIT(10)
 #define PAGE_SOFT_DIRTY BIT(11)
 #define PTE_PFN_MASK UINT64_C(0x000FFFFFFFFFF000)
+#define PAGE_UNNAMED UINT64_C(0x01F0000000000000)
+#define PAGE_DEVMAP BIT(57) /* until 6.16 */
 #define PAGE_SAVED_DIRTY BIT(58)
 #define PAGE_PKEY_MASK UINT64_C(0x7800000000000000)
 #define PAGE_NX BIT(63)
@@ -35,9 +37,11 @@
 /* Swap-like entries; the offset is stored inverted. */
 #define SWP_SOFT_DIRTY BIT(1)
 #define SWP_UFFD BIT(2)
+#define SWP_EXCLUSIVE BIT(3)
 #define SWP_TYPE_SHIFT 59
 #define SWP_OFFSET_SHIFT 9
 #define SWP_OFFSET_BITS 50
+#define SWP_PFN_BITS 34
 #define SWP_MIG_YOUNG BIT(34)
 #define SWP_MIG_DIRTY BIT(35)
 

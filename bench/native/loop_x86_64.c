@@ -1,0 +1,53 @@
+/* The loop over cases: `staged` of bench/loops.py up to the run of the target, and its copies. */
+#include <string.h>
+
+#include "loop.h"
+
+/*
+ * Copy the case for both runs and empty their logs: copy_case of harness/workspace.py.
+ *
+ * The reference shares the inputs that it only reads; the target gets copies of all.
+ */
+static void copy_case(struct workspace *workspace)
+{
+	const struct case_state *input = &workspace->input;
+	struct case_state *ours = &workspace->ours.state;
+	struct case_state *theirs = &workspace->theirs.state;
+	size_t table = (size_t)input->facts->nr_ptes * sizeof(*input->ptes);
+	size_t folios = (size_t)input->facts->nr_folios;
+	int64_t pages = 0;
+
+	*theirs->facts = *input->facts;
+	memcpy(ours->ptes, input->ptes, table);
+	memcpy(theirs->ptes, input->ptes, table);
+	memcpy(ours->hardware, input->hardware, table);
+	memcpy(theirs->hardware, input->hardware, table);
+	for (size_t row = 0; row < folios; row++)
+		pages += input->folios[row].nr_pages;
+	memcpy(theirs->folios, input->folios, folios * sizeof(*input->folios));
+	/* In whole words, as there. */
+	memcpy(theirs->exclusive, input->exclusive, (size_t)((pages + 7) & ~INT64_C(7)));
+	memset(ours->counts, 0, MIDFOLIO_NR_COUNTS * sizeof(*ours->counts));
+	memset(theirs->counts, 0, MIDFOLIO_NR_COUNTS * sizeof(*theirs->counts));
+}
+
+int64_t midfolio_staged(midfolio_side *reference, midfolio_side *target,
+			struct workspace *workspace, uint64_t *choices, uint64_t seed,
+			uint64_t first, uint64_t last, int64_t phase)
+{
+	int64_t wild = 0;
+
+	for (uint64_t index = first; index < last; index++) {
+		wild += midfolio_generate(choices, &workspace->input, seed, index);
+		if (phase < COPY_PHASE)
+			continue;
+		copy_case(workspace);
+		if (phase < REFERENCE_PHASE)
+			continue;
+		workspace->our_pages = reference(&workspace->ours.given);
+		if (phase < TARGET_PHASE)
+			continue;
+		workspace->their_pages = target(&workspace->theirs.given);
+	}
+	return wild;
+}
