@@ -134,6 +134,8 @@ EXPLAINED_BITS = bits_of(EXPLAINED)
 DIVERGENCE_BITS = bits_of(DIVERGENCE)
 INVARIANT_BITS = bits_of(INVARIANT)
 RED_BITS = DIVERGENCE_BITS | INVARIANT_BITS
+# Of a target that did not come back. No judge sees these: there is no outcome.
+OF_THE_RUN = frozenset({"target-crash", "target-hang", "target-overrun", "target-raised"})
 
 
 def names(bits: int) -> list[str]:
