@@ -98,7 +98,11 @@ def phases_of(arch: str, window: int, rounds: int = ROUNDS) -> Phases:
 
 
 def against_c(arch: str, window: int) -> dict[str, float]:
-    """Cost of each entry in the loop up to its verdict, ns: our sides, and both sides in C, in turn."""
+    """Cost of each entry in the loop up to its verdict, ns: our own, both sides in C, all of it in C; in turn.
+
+    NoCompiler where there is nothing in C.
+    """
+    from .native_loop import Loop
     from .native_sides import native_sides
 
     native = native_sides(arch)
@@ -109,6 +113,7 @@ def against_c(arch: str, window: int) -> dict[str, float]:
         {
             "compiled Python": partial(run_staged, hunter, cases, JUDGE),
             "both sides in C": partial(run_staged, hunter, cases, JUDGE, *in_c),
+            "everything in C": partial(Loop(window, KERNEL).run, SEED, 0, cases, JUDGE),
         }
     )
     return {name: 1e9 * t.median / (cases * window) for name, t in taken.items()}

@@ -56,11 +56,18 @@ struct workspace {
 	int64_t their_pages;
 };
 
-/* The phases of a case, in order: PHASES of bench/loops.py, as far as they are here. */
-enum phase { GENERATE_PHASE, COPY_PHASE, REFERENCE_PHASE, TARGET_PHASE };
+/* The phases of a case, in order: PHASES of bench/loops.py. */
+enum phase {
+	GENERATE_PHASE,
+	COPY_PHASE,
+	REFERENCE_PHASE,
+	TARGET_PHASE,
+	JUDGE_PHASE,
+	COUNT_PHASE,
+};
 
 /*
- * Run the cases [first, last) of `seed` up to `phase`, itself included; how many are wild.
+ * Run the cases [first, last) of `seed` up to `phase`, TARGET_PHASE at the most; how many are wild.
  * The last case stays in `workspace`.
  */
 int64_t midfolio_staged(midfolio_side *reference, midfolio_side *target,

@@ -1,7 +1,7 @@
-/* The loop over cases: `staged` of bench/loops.py up to the run of the target, and its copies. */
+/* The loops over cases, bench/loops.py and fuzz/campaign.py, and the copies that they make. */
 #include <string.h>
 
-#include "loop.h"
+#include "judge.h"
 
 /*
  * Copy the case for both runs and empty their logs: copy_case of harness/workspace.py.
@@ -50,4 +50,29 @@ int64_t midfolio_staged(midfolio_side *reference, midfolio_side *target,
 		workspace->their_pages = target(&workspace->theirs.given);
 	}
 	return wild;
+}
+
+int64_t midfolio_loop(midfolio_side *reference, midfolio_side *target,
+		      struct workspace *workspace, struct verdict *verdict, uint64_t *choices,
+		      uint64_t seed, uint64_t first, uint64_t last, int64_t phase,
+		      int64_t *tally)
+{
+	int64_t diverging = 0;
+
+	for (uint64_t index = first; index < last; index++) {
+		int64_t wild = midfolio_staged(reference, target, workspace, choices, seed, index,
+					       index + 1, TARGET_PHASE);
+
+		verdict->whole = phase >= COUNT_PHASE && index % DESCRIBE_EVERY == 0;
+
+		uint64_t all = midfolio_judge(workspace, verdict, !wild);
+
+		diverging += (all & RED) != 0;
+		if (phase < COUNT_PHASE)
+			continue;
+		midfolio_count_case(workspace, verdict, all, tally);
+		if (verdict->whole)
+			midfolio_describe_case(workspace, verdict, tally, wild);
+	}
+	return diverging;
 }
