@@ -61,6 +61,9 @@ def find_coverage(state, covered, blocks):
         if address < low or address >= high:
             continue
         index = np.int64((address - facts.table_addr) >> facts.page_shift)
+        if pages == ONE:
+            covered[index] = covered[index] | mark
+            continue
         # Compared before it is converted: a wild length must not wrap.
         room = facts.end - index
         length = np.int64(pages) if pages < np.uint64(room) else room

@@ -132,6 +132,7 @@ if COMPILED:
         _at_merged,
         _at_result,
         _at_whole,
+        _at_loud,
         _at_before,
         _at_own,
         _at_demand,
@@ -191,11 +192,12 @@ if COMPILED:
             merged=_at_merged(handle[39, 0], handle[39, 1]),
             result=_at_result(handle[40, 0], handle[40, 1]),
             whole=_at_whole(handle[41, 0], handle[41, 1]),
-            before=_at_before(handle[42, 0], handle[42, 1]),
-            own=_at_own(handle[43, 0], handle[43, 1]),
-            demand=_at_demand(handle[44, 0], handle[44, 1]),
-            cut=_at_cut(handle[45, 0], handle[45, 1]),
-            logged=_at_logged(handle[46, 0], handle[46, 1]),
+            loud=_at_loud(handle[42, 0], handle[42, 1]),
+            before=_at_before(handle[43, 0], handle[43, 1]),
+            own=_at_own(handle[44, 0], handle[44, 1]),
+            demand=_at_demand(handle[45, 0], handle[45, 1]),
+            cut=_at_cut(handle[46, 0], handle[46, 1]),
+            logged=_at_logged(handle[47, 0], handle[47, 1]),
         )
 
 else:

@@ -116,13 +116,12 @@ def judge_none(words, state, old, new, sane):
 
 
 @rule
-def is_quiet(words, state, old, new, covered):
-    """Whether a present entry that became `new` cannot break any invariant, but perhaps W.
+def may_break(words, state, old, new, covered, may_write):
+    """Whether a present entry that became `new` could break an invariant other than W.
 
-    A quick answer to nearly every entry: each of the tests of `judge_present`, at its
-    strictest, without a branch between them.
+    A quick answer: each of the tests of `judge_present`, at its strictest, without a
+    branch between them. `may_write`: the VMA has VM_WRITE.
     """
-    facts = state.facts[0]
     write = words.writable(new)
     loud = words.dirty(old) > words.dirty(new)
     loud = loud | (words.accessed(old) > words.accessed(new))
@@ -130,8 +129,35 @@ def is_quiet(words, state, old, new, covered):
     loud = loud | (words.pfn(state, old) != words.pfn(state, new))
     loud = loud | (not words.present(new))
     loud = loud | ((covered < FLUSHED) & words.hardware_valid(old) & words.revoked(state, old, new))
-    loud = loud | (write & (((facts.vma_flags & VM_WRITE) == ZERO) | words.uffd(new)))
-    return not (loud | words.impossible(new))
+    loud = loud | (write & ((not may_write) | words.uffd(new)))
+    return loud | words.impossible(new)
+
+
+# Bits of `loud`.
+LOUD = np.uint8(1)
+GAINED = np.uint8(2)
+
+
+@rule
+def mark_loud(words, workspace, asks_for_page):
+    """Fill `loud` for the range: LOUD = an invariant could be broken, GAINED = W by a gain alone.
+
+    One straight loop, of which the compiler makes vectors. `asks_for_page`: W counts.
+    """
+    case, theirs = workspace.case, workspace.theirs
+    facts = case.facts[0]
+    may_write = (facts.vma_flags & VM_WRITE) != ZERO
+    for i in range(np.uint64(facts.start), np.uint64(facts.end)):
+        before, new = case.ptes[i], theirs.ptes[i]
+        # An entry that was rewritten was taken, and what the hardware set
+        # before that is part of what must not be lost.
+        old = before ^ (case.hardware[i] if new != before else ZERO)
+        loud = may_break(words, case, old, new, workspace.covered[i] & FLUSHED, may_write)
+        # A swap-like entry always is looked at.
+        loud = (loud | (not words.present(before))) & ((new != before) | (not words.none(before)))
+        # In a sane case the page of a writable entry is exclusive, so only a gain can break W.
+        gained = asks_for_page & (words.writable(new) > words.writable(before))
+        workspace.loud[i] = np.uint8(loud) * LOUD | np.uint8(gained) * GAINED
 
 
 @rule
@@ -154,22 +180,22 @@ def judge_invariants(words, workspace, sane):
     judge_outside(words, workspace, ZERO, start)
     judge_outside(words, workspace, end, np.uint64(facts.nr_ptes))
     asks_for_page = sane and (facts.vma_flags & VM_SHARED) == ZERO
+    mark_loud(words, workspace, asks_for_page)
     near = ZERO
     for i in range(start, end):
+        loud = workspace.loud[i]
+        if loud == NOTHING:
+            continue
         old, new = case.ptes[i], theirs.ptes[i]
         found = ZERO
+        if loud == GAINED:
+            near = row_near(case, words.pfn(case, new), near)
+            if exclusive_in(words, case, new, near):
+                continue
         if words.present(old):
-            # An entry that was rewritten was taken, and what the hardware set
-            # before that is part of what must not be lost.
             if new != old:
                 old = old ^ case.hardware[i]
             covered = workspace.covered[i] & FLUSHED
-            quiet = is_quiet(words, case, old, new, covered)
-            if quiet and asks_for_page and words.writable(new):
-                near = row_near(case, words.pfn(case, new), near)
-                quiet = exclusive_in(words, case, new, near)
-            if quiet:
-                continue
             found = judge_present(words, case, old, new, covered != NOTHING, sane)
         elif words.none(old):
             found = judge_none(words, case, old, new, sane)

@@ -262,21 +262,22 @@ def judge_untouched(words, workspace, index):
 
 
 @rule
-def agrees(words, workspace, index):
-    """Whether the target leaves entry `index` as the reference does, flushed and told the same.
+def mark_loud(words, workspace):
+    """Fill `loud` for the range: 0 = the target leaves the entry as the reference does, flushed and told the same.
 
     Then its own bits explain it, whatever the merge of its batch would make of it:
-    every class that the relation knows takes a difference in one of these.
+    every class that the relation knows takes a difference in one of these. One
+    straight loop, of which the compiler makes vectors.
     """
-    case = workspace.case
-    word = workspace.theirs.ptes[index]
-    done = workspace.covered[index]
-    told = (done & TOLD) != NOTHING
-    return (
-        (word == workspace.ours.ptes[index])
-        & (done == workspace.needed[index])
-        & (told == words.needs_nmmu(case, case.ptes[index] ^ case.hardware[index], word))
-    )
+    case, theirs, ours = workspace.case, workspace.theirs, workspace.ours
+    facts = case.facts[0]
+    for i in range(np.uint64(facts.start), np.uint64(facts.end)):
+        word, done = theirs.ptes[i], workspace.covered[i]
+        told = (done & TOLD) != NOTHING
+        needs = words.needs_nmmu(case, case.ptes[i] ^ case.hardware[i], word)
+        same = (word == ours.ptes[i]) & (done == workspace.needed[i]) & (told == needs)
+        workspace.loud[i] = np.uint8(not same)
+        workspace.found[i] = ZERO
 
 
 @rule
@@ -304,7 +305,7 @@ def judge_batch(words, rules, workspace, batch, end, batching):
     shared_at, exclusive_at = end, end
     shared_needs, exclusive_needs = False, False
     for i in range(batch, end):
-        if not whole and agrees(words, workspace, i):
+        if not whole and workspace.loud[i] == 0:
             continue
         workspace.merged[i] = words.advance(case, template, i - batch)
         exclusive = not one_by_one and case.exclusive[page + (i - batch)] != 0
@@ -371,10 +372,10 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
     whole = workspace.whole[0] != 0
     judge_outside(workspace, ZERO, start)
     judge_outside(workspace, last, np.uint64(facts.nr_ptes))
+    mark_loud(words, workspace)
     judged, index = start, start
     while index < last:
-        workspace.found[index] = ZERO
-        if not whole and agrees(words, workspace, index):
+        if not whole and workspace.loud[index] == 0:
             index += ONE
             continue
         batch = run_start(words, case, judged, index, batching)
@@ -382,7 +383,5 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
         while end <= index:
             batch = end
             end = legal_end(words, case, batch, batching)
-        for i in range(index, end):
-            workspace.found[i] = ZERO
         judge_batch(words, rules, workspace, batch, end, batching)
         judged, index = end, end

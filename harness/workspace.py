@@ -39,6 +39,7 @@ class Workspace(NamedTuple):
     `result`     uint64[entries], what the reference makes of `merged`
     `whole`      int64[1], 1 = the four above are wanted of each entry; 0 = only of those that
                  tell the two outcomes apart, which is all that a verdict takes
+    `loud`       uint8[entries], 1 = a judge must look at the entry closely
 
     For contpte (harness.contpte) only:
 
@@ -67,6 +68,7 @@ class Workspace(NamedTuple):
     merged: Any
     result: Any
     whole: Any
+    loud: Any
     before: Any
     own: Any
     demand: Any
@@ -104,6 +106,7 @@ def workspace_for(case: State) -> Workspace:
         merged=np.zeros(nr_ptes, np.uint64),
         result=np.zeros(nr_ptes, np.uint64),
         whole=np.ones(1, np.int64),
+        loud=np.zeros(nr_ptes, np.uint8),
         before=np.zeros(nr_ptes, np.uint64),
         own=np.zeros(nr_ptes, np.uint64),
         demand=np.zeros(nr_ptes, np.uint8),
