@@ -18,6 +18,7 @@ VERBS = {
     "fuzz": "Run generated cases and judge every PTE and every flush.",
     "replay": "Run case files, directories, case numbers or case: lines again.",
     "show": "Draw a case and what both sides make of it.",
+    "shrink": "Make a case simpler that still diverges by the same class.",
     "exhaust": "Run every case of a few entries and certify what was seen.",
     "conform": "Compare both sides with golden vectors of compiled kernel code.",
     "zoo": "Let every known bug be found; --list names them.",

@@ -4,6 +4,7 @@ Findings go to `.midfolio/findings/`; `corpus/` changes by human hand only.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,27 +37,32 @@ def directory() -> Path:
 
 
 def save(judgement: Judgement, number: Number | None, denied: int = 0) -> Path:
-    """Write the finding's case file and return its path.
-
-    The file is written beside and renamed, so that none is ever half there.
-    """
+    """Write the finding's case file and return its path."""
     name = primary(red(judgement, denied))
     path = directory() / f"{name}-{case_id(judgement.case)}.case"
+    remarks = [] if number is None else [f"Random case {number}."]
+    write_whole(path, text_of(judgement, name, remarks, denied))
+    return path
+
+
+def text_of(judgement: Judgement, name: str, remarks: Sequence[str], denied: int = 0) -> str:
+    """The case file of a finding of class `name`: `remarks`, its drawing, and what is expected of it."""
     drawing = plain(finding(judgement, denied)).splitlines()
     # Comments lose their indent, so the row of marks would point nowhere.
-    comments = [line for line in drawing if line.strip("^ ")]
-    if number is not None:
-        comments = [f"Random case {number}.", *comments]
-    text = format_case(
+    comments = [*remarks, *(line for line in drawing if line.strip("^ "))]
+    return format_case(
         judgement.case,
         comments=tuple(comments),
         expect=(Expect(target=judgement.target, divergence=name),),
     )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write `text` beside `path` and rename it, so that no half file is ever there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_text(text)
     partial.replace(path)
-    return path
 
 
 def replay_lines(

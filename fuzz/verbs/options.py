@@ -74,6 +74,11 @@ def legal_batching(batching: str | None, target: str) -> int:
 
 def denied_bits(names: tuple[str, ...]) -> int:
     """The class bits that `--deny` names; a usage error for a name that is none."""
+    return class_bits(names, "--deny")
+
+
+def class_bits(names: tuple[str, ...], option: str) -> int:
+    """The class bits of `names`, given to `option`; a usage error for a name that is none."""
     from harness import classes
 
     bits = 0
@@ -83,7 +88,7 @@ def denied_bits(names: tuple[str, ...]) -> int:
 
             near = difflib.get_close_matches(name, classes.NUMBER, n=3) or ["accessed-merged"]
             raise click.BadParameter(
-                f"unknown class {name!r}; did you mean {', '.join(near)}?", param_hint="--deny"
+                f"unknown class {name!r}; did you mean {', '.join(near)}?", param_hint=option
             )
         bits |= 1 << classes.NUMBER[name]
     return bits
