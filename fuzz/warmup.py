@@ -5,6 +5,7 @@ one part each fill the same disk cache in about half the time.
 """
 
 import contextlib
+import os
 import subprocess
 import sys
 
@@ -21,6 +22,19 @@ PROCESSES = 2
 def is_cold(arch: str, entry: str = "judge") -> bool:
     """Whether the `entry` of `arch` is not compiled yet for these sources."""
     return COMPILED and not any((cache_directory()).rglob(f"{arch}.{entry}-*.nbi"))
+
+
+def interpret_if_cold(arch: str) -> None:
+    """Begin this command anew, interpreted, if nothing is compiled for `arch` and no mode was asked for.
+
+    For verbs that run one case some hundred times: they are done before it would be compiled.
+    """
+    if "MIDFOLIO_MODE" in os.environ or not is_cold(arch):
+        return
+    # The mode is fixed when mm.jit is imported, so there is no other way back.
+    os.environ["MIDFOLIO_MODE"] = "interpreted"
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def compile_parts(

@@ -51,7 +51,7 @@ class Result(NamedTuple):
 @click.option(
     "--pairs",
     type=click.IntRange(min=0),
-    default=10_000,
+    default=2_500,
     show_default=True,
     help="Pairs of edits that are tried where no single one helps.",
 )
@@ -136,9 +136,17 @@ def command(
 def _the_only_case(what: str, kernel: str | None) -> Source:
     from harness.case import CaseError
 
-    if Path(what).is_dir():
+    from ..warmup import interpret_if_cold
+
+    # A line is no path, and longer than one may be.
+    is_line = what.startswith("case:")
+    if not is_line and Path(what).is_dir():
         raise CaseError(f"{what} is a directory; expected one case: a file, a number or a line")
+    if not is_line and not Path(what).exists() and ":" in what:
+        # A number: making its case takes compiled code, too.
+        interpret_if_cold(what.split(":")[0])
     source = next(sources((what,)))
+    interpret_if_cold(source.case.arch)
     return source if kernel is None else source._replace(case=source.case.replace(kernel=kernel))
 
 

@@ -27,7 +27,7 @@ from .trial import Trials
 # Candidates of one call: few at first, because most passes that help do so soon.
 LEAST, MOST = 2, 256
 # Pairs of edits that are tried, where no single edit helps.
-PAIRS = 10_000
+PAIRS = 2_500
 
 
 class Flaky(Exception):
@@ -55,6 +55,7 @@ class Certificate:
         names = ", ".join(name_of(one) for one in PASSES)
         return [
             f"Minimal: none of {self.singles} single edits keeps {self.name}, {pairs}.",
+            "To keep it is to bring in no class that comes before it.",
             f"Edits: {names}.",
         ]
 
@@ -139,10 +140,14 @@ class Shrinker:
         return self._simpler(c for c in candidates if c not in self.rejected)
 
     def _simpler(self, candidates: Iterable[Case]) -> Iterator[Case]:
-        """Those of `candidates` that are legal and simpler than the current case."""
+        """Those of `candidates` that are legal and simpler than the current case, each once."""
         case = self.current.case
         limit = key(case)
+        given = set()
         for candidate in candidates:
+            if candidate in given:
+                continue
+            given.add(candidate)
             if candidate.kernel != case.kernel and not self.any_kernel:
                 continue
             # A key is made of tables, so only a legal case has one.
@@ -152,7 +157,7 @@ class Shrinker:
     def _first_that_diverges(self, candidates: Iterator[Case]) -> Judgement | None:
         """The first of `candidates` that keeps the class, judged; those before it are rejected."""
         size = LEAST
-        while stack := tuple(dict.fromkeys(islice(candidates, size))):
+        while stack := tuple(islice(candidates, size)):
             if self.watch is not None:
                 self.watch(self)
             # Whatever is wild of a sane finding is rejected, but asking each takes longer
@@ -163,7 +168,7 @@ class Shrinker:
                 self.tried += 1
                 if self._keeps(union) and (not self.first.sane or is_sane(case)):
                     return self._confirmed(case)
-                if not union & self.bit and union & self.red:
+                if not self._keeps(union) and union & self.red:
                     self._remember(case, primary(union & self.red))
                 self.rejected.add(case)
             size = min(size * 2, MOST)
