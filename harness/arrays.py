@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mm.state import FACT_NAMES, FACTS, State, empty_state, set_kernel
-from mm.version import VERSIONS, Config
+from mm.version import VERSIONS, Config, Version
 
 from .case import Call, Case, Folio, Mm, Vma
 
@@ -55,7 +55,7 @@ def states_of(cases: Sequence[Case]) -> State:
 
 def _set_facts(facts: Any, number: int, case: Case) -> None:
     """Write what is no array of `case` into record `number` of `facts`."""
-    facts[number] = _kernel_facts(case.kernel, case.config)
+    facts[number] = _kernel_facts(VERSIONS[case.kernel], case.config)
     for name, value in (
         ("vma_flags", case.vma.flags),
         ("vma_anon", case.vma.anon),
@@ -76,10 +76,10 @@ def _set_facts(facts: Any, number: int, case: Case) -> None:
 
 
 @lru_cache(KERNELS)
-def _kernel_facts(kernel: str, config: Config) -> Any:
-    """A record with the switches of a kernel and a configuration, which many cases share."""
+def _kernel_facts(version: Version, config: Config) -> Any:
+    """A record with the switches of `version` and `config`, which many cases share."""
     facts = np.zeros(1, FACTS).view(np.recarray)
-    set_kernel(facts[0], VERSIONS[kernel], config)
+    set_kernel(facts[0], version, config)
     return facts[0]
 
 

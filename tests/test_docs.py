@@ -18,6 +18,7 @@ from harness import classes
 from harness.case import ARCHES
 from harness.renumber import number_back, renumber
 from harness.run import run
+from harness.shrink.passes import PASSES, name_of
 from harness.targets import load
 from harness.vectors import Vector, read
 from harness.zoo import all_mutants
@@ -34,6 +35,7 @@ PAGES = (
     "docs/findings.md",
     "docs/native.md",
     "docs/relation.md",
+    "docs/shrink.md",
 )
 TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
 RELATION = TEXTS["docs/relation.md"]
@@ -168,6 +170,12 @@ def test_relation_has_every_rule_of_a_sane_case_and_no_other() -> None:
     assert 'f"{right.lower()}-needs-{may.lower()}"' in source
     rules |= {f"{right}-needs-may{right}" for right in ("read", "write", "exec")}
     assert tabled(RELATION, "## Sane and wild") == rules
+
+
+def test_shrink_has_every_pass_in_order() -> None:
+    """The certificate of a shrunk case names them, and here each is explained."""
+    below = TEXTS["docs/shrink.md"].split("\n## The passes\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", below, re.MULTILINE) == [name_of(p) for p in PASSES]
 
 
 def test_every_class_and_mutant_that_is_named_exists() -> None:
