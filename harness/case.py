@@ -166,12 +166,11 @@ class Case:
                 f"a window of {self.arch} is made of whole blocks of {block} entries, aligned; got "
                 f"{nr} entries from address {self.table_addr:#x} on"
             )
-        for name, word in (
-            ("newprot", self.call.newprot),
-            *((f"pte {i}", word) for i, word in enumerate(self.ptes)),
-        ):
-            if not 0 <= word <= MAX_WORD:
-                return f"{name} {word:#x} does not fit in 64 bits"
+        if not 0 <= self.call.newprot <= MAX_WORD:
+            return f"newprot {self.call.newprot:#x} does not fit in 64 bits"
+        if min(self.ptes) < 0 or max(self.ptes) > MAX_WORD:
+            at = next(i for i, word in enumerate(self.ptes) if not 0 <= word <= MAX_WORD)
+            return f"pte {at} {self.ptes[at]:#x} does not fit in 64 bits"
         return self._check_hardware()
 
     def _check_hardware(self) -> str | None:

@@ -45,6 +45,13 @@ def dullness(arch: str, page_shift: int, word: int) -> int:
     return 2 * KIND + 4 * offset.bit_count() + rest.bit_count() + (kind != 0)
 
 
+@lru_cache(1 << 14)
+def mapped_pfn(arch: str, page_shift: int, word: int) -> int | None:
+    """The PFN of a present entry, None for any other. Remembered: each candidate asks for all of its."""
+    layout = layout_of(arch, page_shift)
+    return pfn_of(layout, word) if is_present(layout, word) else None
+
+
 def with_pfn(layout: Layout, word: int, pfn: int) -> int:
     """Present `word`, mapping page `pfn` instead; bits that the field cannot hold are lost."""
     mask = int(layout.pfn_mask)

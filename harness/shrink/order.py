@@ -8,10 +8,9 @@ Every pass that makes a case simpler makes its key smaller, so shrinking ends.
 
 from mm import flags
 
-from ..anatomy import is_present, pfn_of
 from ..case import Case, Folio, Mm, folio_of, layout_of
 from ..case import Vma as _Vma
-from .dullness import dullness
+from .dullness import dullness, mapped_pfn
 
 Key = tuple[int, ...]
 DEFAULT_MM = Mm()
@@ -83,15 +82,15 @@ def _newest() -> str:
 
 def _places(case: Case) -> Key:
     """Where pages and the table are: pages near the start of their folios first, low addresses last."""
-    layout = case.layout
     inside, loose = 0, set()
     for word in case.ptes:
-        if is_present(layout, word):
-            pfn = pfn_of(layout, word)
-            row = folio_of(case.folios, pfn)
-            if row is None:
-                loose.add(pfn)
-            else:
-                inside += pfn - case.folios[row].pfn
+        pfn = mapped_pfn(case.arch, case.config.page_shift, word)
+        if pfn is None:
+            continue
+        row = folio_of(case.folios, pfn) if case.folios else None
+        if row is None:
+            loose.add(pfn)
+        else:
+            inside += pfn - case.folios[row].pfn
     bases = sum(folio.pfn for folio in case.folios)
     return inside, bases + sum(loose - {case.config.zero_pfn}), case.table_addr
