@@ -291,7 +291,13 @@ def test_a_stack_is_judged_as_each_case_is(arch: str) -> None:
 
 @pytest.mark.parametrize("arch", ARCHES)
 def test_states_of_holds_each_case(arch: str) -> None:
-    cases = list(some_cases(arch, 5))
+    *cases, last = some_cases(arch, 9)
+    assert len(cases) > 1
+    # What the hardware flips has its place behind the entries of the cases before it, too.
+    bits = int(last.layout.hardware_bits)
+    flipped = tuple((i, bits) for i in range(len(last.ptes)))
+    cases.append(last.replace(ptes=(0,) * len(flipped), hardware=flipped))
+    assert state_of(cases[-1]).hardware.any()
     stack = states_of(cases)
     pte = page = row = 0
     for number, case in enumerate(cases):
