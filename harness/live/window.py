@@ -1,0 +1,97 @@
+"""Raw words of the kernel as the arrays of a case: copied, never walked in Python."""
+
+from typing import Any
+
+import numpy as np
+
+from harness.arrays import case_of
+from harness.case import Case, layout_of
+from harness.workspace import workspace_for
+from mm.flags import FOLIO_ANON
+from mm.state import MAX_PTES, empty_state, set_kernel
+from mm.version import VERSIONS, Config
+
+from .calls import Called, Mapping
+from .kernel import Found
+from .machines import PAGE
+
+# Folios of a window may be larger than their part in it.
+NR_PAGES = 1 << 14
+# Entries around the range that a case shows, and that must stay as they are.
+MARGIN = 2
+
+
+class Window:
+    """The workspace that all calls are judged in."""
+
+    def __init__(self, arch: str, kernel: str, config: Config) -> None:
+        """Make the arrays, once; `kernel` is a modelled version."""
+        self.arch, self.kernel, self.config = arch, kernel, config
+        self.layout = layout_of(arch, config.page_shift)
+        self.state = empty_state(MAX_PTES, MAX_PTES, NR_PAGES)
+        set_kernel(self.state.facts[0], VERSIONS[kernel], config)
+        self.facts = self.state.facts[0]
+        self.facts.mm_users = 1
+        self.facts.toptier_nodes = 1
+        self.workspace = workspace_for(self.state)
+        self._folios: list[Found] = []
+
+    def set_folios(self, folios: list[Found], exclusive: list[Any]) -> None:
+        """The folios behind the window, ascending, and PageAnonExclusive of their pages."""
+        pages = 0
+        for row, (folio, bits) in enumerate(zip(folios, exclusive, strict=True)):
+            flags = int(FOLIO_ANON) if folio.anon else 0
+            self.state.folios[row] = (folio.pfn, folio.nr_pages, flags, 0, pages)
+            self.state.exclusive[pages : pages + folio.nr_pages] = bits
+            pages += folio.nr_pages
+        # The judges compare whole words.
+        self.state.exclusive[pages : pages + 8] = 0
+        self.facts.nr_folios = len(folios)
+
+    def set_call(self, mapping: Mapping, call: Called, address: int, before: Any) -> tuple[int, int]:
+        """Make `call` on the words `before` of a window at `address` the case.
+
+        Returns which entries of `before` it shows, half open: the range and a little around it.
+        """
+        block = self.layout.block
+        low = max(call.first - MARGIN, 0) // block * block
+        high = min(-(-(call.last + MARGIN) // block) * block, len(before))
+        facts = self.facts
+        facts.vma_flags = call.vma_flags
+        facts.vma_anon = mapping.anon
+        facts.newprot = call.newprot
+        facts.cp_flags = call.cp_flags
+        facts.start, facts.end = call.first - low, call.last - low
+        facts.table_addr = address + low * PAGE
+        facts.nr_ptes = high - low
+        self.state.ptes[: high - low] = before[low:high]
+        return low, high
+
+    def case(self) -> Case:
+        """The case that stands here, with the folios that its entries map only."""
+        case = case_of(self.state, self.arch, self.kernel)
+        pfns = pfns_of(self.layout, np.array(case.ptes, np.uint64))
+        folios = tuple(
+            folio
+            for folio in case.folios
+            if np.any((pfns >= folio.pfn) & (pfns < folio.pfn + folio.nr_pages))
+        )
+        return case.replace(folios=folios)
+
+
+def present(layout: Any, words: Any) -> Any:
+    """Which of `words` map a page, accessible or not."""
+    from .machines import MACHINES
+
+    return words & np.uint64(MACHINES[layout.arch].paging.pte_present) != 0
+
+
+def pfns_of(layout: Any, words: Any) -> Any:
+    """The PFNs of those of `words` that map a page, in their order."""
+    from .machines import MACHINES
+
+    mapped = words[present(layout, words)]
+    if layout.pfn_inverted:
+        valid = mapped & np.uint64(MACHINES[layout.arch].paging.pte_valid) != 0
+        mapped = np.where(valid, mapped, ~mapped)
+    return (mapped & layout.pfn_mask) >> np.uint64(layout.page_shift)
