@@ -99,7 +99,7 @@ class Reader:
         )
         self._program = self._bpf(PROG_LOAD, attributes, "a program")
         self._run = ctypes.create_string_buffer(struct.pack("<II", self._program, 0), ATTRIBUTES)
-        self._result = np.frombuffer(self._run, np.int32, 2)
+        self._result = np.frombuffer(memoryview(self._run), np.int32, 2)
         self._syscall = self._libc.syscall
         self._arguments = (call, TEST_RUN, ctypes.byref(self._run), ctypes.c_long(80))
 

@@ -183,5 +183,3 @@ def fork_and_exit() -> None:
     if child == 0:
         os._exit(0)
     os.waitpid(child, 0)
-
-

@@ -48,8 +48,9 @@ class Tally:
     """What a run did so far."""
 
     layouts: int = 0
-    operations: int = 0
-    calls: int = 0
+    operations: int = 0  # calls of mprotect()
+    userfaultfd: int = 0  # and of UFFDIO_WRITEPROTECT
+    calls: int = 0  # of change_pte_range() by both
     ptes: int = 0
     mismatches: int = 0
     noise: int = 0
@@ -110,7 +111,6 @@ class Slot:
             return False
         self.exclusive = [self.kernel.exclusive(folio) for folio in self.folios]
         return True
-
 
     def marks_changed(self) -> bool:
         """Whether a page is exclusive that was not, or the reverse, since the last look."""
@@ -178,9 +178,7 @@ class Oracle:
         """Whether the file system wants to be told of first writes: a page that was only read is read-only then."""
         site = self._slots[0].site
         drawn = plan(0, 0, "file", self.pages, takes_back=True)
-        site.before_fork(
-            Plan(**{**drawn.__dict__, "written": (), "clean": False})
-        )
+        site.before_fork(Plan(**{**drawn.__dict__, "written": (), "clean": False}))
         words = self.live.kernel.reader.words(self.live.kernel.table(site.address), self.pages)
         mapped = words[present(self.layout, words)]
         return not bool(np.any(mapped & np.uint64(self.live.machine.paging.writable)))
@@ -254,10 +252,23 @@ class Oracle:
             site.protect_uffd(step.first, step.last, bool(step.value))
         flushed = flushes.count() > counted if flushes else None
         after = slot.words(self.pages)
-        make = calls_of_mprotect if step.what == "protect" else calls_of_uffd
-        called = make(self.layout, slot.mapping, vmas, step.first, step.last, step.value)
+        place = self.layout, slot.mapping, vmas, step.first, step.last
+        if step.what == "protect":
+            called = calls_of_mprotect(*place, step.value)
+        else:
+            called = calls_of_uffd(*place, bool(step.value))
         if judged:
+            self._count(slot, step)
             yield from self._judge(slot, number, called, before, after, flushed)
+
+    def _count(self, slot: Slot, step: Step) -> None:
+        assert slot.plan is not None
+        if step.what != "protect":
+            self.tally.userfaultfd += 1
+            return
+        self.tally.operations += 1
+        kinds, kind = self.tally.by_kind, slot.plan.kind
+        kinds[kind] = kinds.get(kind, 0) + 1
 
     def _judge(
         self,
@@ -269,9 +280,7 @@ class Oracle:
         flushed: bool | None,
     ) -> Iterator[Observed]:
         assert slot.plan is not None
-        tally, plan = self.tally, slot.plan
-        tally.operations += 1
-        tally.by_kind[plan.kind] = tally.by_kind.get(plan.kind, 0) + 1
+        tally = self.tally
         rest = after.copy()
         asks = False
         last: tuple[Called, Verdict] | None = None
@@ -280,11 +289,13 @@ class Oracle:
             asks = asks or verdict.flushes
             rest[call.first : call.last] = before[call.first : call.last]
             last = call, verdict
+            why = ""
             if verdict.wrong:
                 why = "words" if not verdict.same else "relation"
+            elif tally.calls % SANE_EVERY == 0 and (broken := self._broken_rule()):
+                why = f"not sane: {broken}"
+            if why:
                 yield self._observed(slot, number, call, before, after, flushed, verdict, why)
-            elif tally.calls % SANE_EVERY == 0:
-                yield from self._check_sane(slot, number, call, before, after, flushed, verdict)
         if not np.array_equal(rest, before):
             if last is None:
                 raise Unsteady
@@ -311,13 +322,10 @@ class Oracle:
             union &= union - 1
         return verdict
 
-    def _check_sane(self, slot: Slot, number: int, call: Called, *rest: Any) -> Iterator[Observed]:
-        """Whether our rules of what a kernel keeps hold for what it kept."""
+    def _broken_rule(self) -> str:
+        """The rule of sane cases, which are what a kernel keeps, that the window breaks, or ""."""
         self.tally.sane += 1
-        self.window.set_call(slot.mapping, call, slot.site.address, rest[0])
-        broken = next(broken_rules(self.window.case()), None)
-        if broken is not None:
-            yield self._observed(slot, number, call, *rest, f"not sane: {broken}")
+        return next(broken_rules(self.window.case()), "")
 
     def _observed(
         self,

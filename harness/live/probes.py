@@ -24,8 +24,15 @@ from .memory import MADV_NOHUGEPAGE, PROT_NONE, PROT_READ, PROT_WRITE, Uffd
 from .settings import THP, Settings, chosen
 
 READ_WRITE = PROT_READ | PROT_WRITE
-# Of anon memory, and of shmem, which has smaller ones, too.
-SIZES = ("16kB", "32kB", "64kB", "128kB", "256kB", "512kB", "1024kB")
+# The smallest is one of shmem only.
+SIZES = ("8kB", "16kB", "32kB", "64kB", "128kB", "256kB", "512kB", "1024kB")
+# The setting of each size that each kind of layout needs.
+WANTED: dict[str, tuple[str, ...]] = {
+    "anon": ("enabled",),
+    "uffd": ("enabled", "shmem_enabled"),
+    "shmem": ("shmem_enabled",),
+    "file": (),
+}
 SWITCH = "--allow-sysfs"
 
 
@@ -51,7 +58,9 @@ def modelled(release: str) -> str:
     known = {name: tuple(map(int, name.split("."))) for name in VERSIONS}
     older = [name for name, version in known.items() if version <= running]
     if not older:
-        raise LaneMissing(f"kernel {release} is older than all that are modelled: {', '.join(known)}")
+        raise LaneMissing(
+            f"kernel {release} is older than all that are modelled: {', '.join(known)}"
+        )
     return max(older, key=known.__getitem__)
 
 
@@ -61,25 +70,28 @@ def need_root(places: Places) -> None:
         raise LaneMissing("not root: page tables are read with CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN")
 
 
-def need_large_folios(places: Places, settings: Settings, kinds: tuple[str, ...], allowed: bool) -> None:
+def need_large_folios(
+    places: Places, settings: Settings, kinds: tuple[str, ...], allowed: bool
+) -> None:
     """See to it that what a layout asks for comes as large folios.
 
     Changes nothing unless `allowed`, and then through `settings`. LaneMissing where the
     kernel has none, or where they are off and may not be switched on.
     """
-    wanted = {"anon": "enabled", "uffd": "enabled", "shmem": "shmem_enabled"}
-    files = {wanted[kind] for kind in kinds if kind in wanted}
+    files = {name for kind in kinds for name in WANTED[kind]}
     if not files:
         return
     if not (places.thp / "enabled").exists():
-        raise LaneMissing(f"no large folios: {places.thp} is not there (CONFIG_TRANSPARENT_HUGEPAGE)")
+        raise LaneMissing(
+            f"no large folios: {places.thp} is not there (CONFIG_TRANSPARENT_HUGEPAGE)"
+        )
     sizes = [places.thp / f"hugepages-{size}" for size in SIZES]
-    sizes = [size for size in sizes if size.exists()]
-    if not sizes:
-        raise LaneMissing(f"no large folios below 2 MiB: {places.thp} has no such size (since v6.8)")
     for name in sorted(files):
+        there = [size for size in sizes if (size / name).exists()]
+        if not there:
+            raise LaneMissing(f"no large folios below 2 MiB: {places.thp} has no size with {name}")
         on = ("madvise", "always") if name == "enabled" else ("advise", "always", "within_size")
-        off = [size / name for size in sizes if chosen((size / name).read_text()) not in on]
+        off = [size / name for size in there if chosen((size / name).read_text()) not in on]
         if off and not allowed:
             raise LaneMissing(
                 f"{len(off)} sizes of large folios are off ({off[0]}): {SWITCH} sets them for the "

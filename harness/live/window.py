@@ -48,7 +48,9 @@ class Window:
         self.state.exclusive[pages : pages + 8] = 0
         self.facts.nr_folios = len(folios)
 
-    def set_call(self, mapping: Mapping, call: Called, address: int, before: Any) -> tuple[int, int]:
+    def set_call(
+        self, mapping: Mapping, call: Called, address: int, before: Any
+    ) -> tuple[int, int]:
         """Make `call` on the words `before` of a window at `address` the case.
 
         Returns which entries of `before` it shows, half open: the range and a little around it.
