@@ -153,11 +153,12 @@ class Run:
 
     def run(self, as_json: bool) -> int:
         """Control, run, report; the exit code."""
-        from harness.live.session import Budget, Session, catches
+        from harness.live.session import Budget, Session, catches, stay_on_one_cpu
 
         from ..terminal import Progress
 
         progress = Progress(quiet=self.quiet)
+        stay_on_one_cpu()
         name, kinds = _control_of(self.kinds)
         if not self._catches(catches, name, kinds):
             click.echo(f"live: canary missed: {name} passes for this kernel; exit 6", err=True)
@@ -277,7 +278,7 @@ class Run:
         speed = tally.operations / max(session.elapsed, 1e-9)
         print(
             f"live: {tally.operations} operations, {tally.ptes} PTEs, {tally.mismatches} "
-            f"mismatches, noise {tally.noise}, {speed:.0f} operations/s; "
+            f"mismatches, noise {sum(tally.noise.values())}, {speed:.0f} operations/s; "
             f"{self._why(session)}; exit {code}"
         )
         return code
@@ -286,7 +287,7 @@ class Run:
         record = self._record(session)
         text = {
             key: ", ".join(f"{name} {count}" for name, count in record[key].items()) or "none"
-            for key in ("kinds", "folios", "explained", "mismatches_by_class")
+            for key in ("kinds", "folios", "explained", "noise", "mismatches_by_class")
         }
         lines = [
             f"layouts: {record['layouts']}, calls of change_pte_range: {record['calls']}, "
@@ -294,6 +295,7 @@ class Run:
             f"operations: {text['kinds']}",
             f"folios by pages: {text['folios']}",
             f"explained: {text['explained']}",
+            f"noise: {text['noise']}",
             f"flushes compared: {record['flushes']}; held against the rules of sane cases: "
             f"{record['sane']}",
         ]
@@ -325,7 +327,7 @@ class Run:
             "mismatches": tally.mismatches,
             "mismatches_by_class": dict(sorted(session.counts.items())),
             "first_mismatch": session.first_mismatch,
-            "noise": tally.noise,
+            "noise": dict(sorted(tally.noise.items())),
             "unsteady": tally.unsteady,
             "exclusive_changed": tally.marked,
             "flushes": tally.flushes,

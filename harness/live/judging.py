@@ -65,7 +65,7 @@ class Model:
             pages = self._run()
             words = workspace.theirs.ptes[:nr]
             flushes = int(workspace.theirs.counts[NR_FLUSHES]) > 0
-            same = bool(np.array_equal(words, after))
+            same = words.tobytes() == after.tobytes()
             differing = 0
             if not same:
                 differing = int(np.bitwise_or.reduce(words ^ after))

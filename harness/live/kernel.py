@@ -8,7 +8,8 @@ in the address space struct page itself tells.
 import contextlib
 import os
 import struct
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ ANON_BIT = 1  # of folio->mapping: FOLIO_MAPPING_ANON (PAGE_MAPPING_ANON before 
 ANON_KINDS = 3  # the two low bits: movable and KSM have the other one set, too
 # Steps between the places where the memory map can begin: that of 1 GiB of memory.
 MAP_STEP = 1 << 24
+# Pages that are read in vain rather than read for by themselves; and all of one read.
+GAP = 24
+MAX_PAGES = 900
 STRUCTS = ("task_struct", "mm_struct", "page", "folio", "vm_struct")
 
 
@@ -39,6 +43,7 @@ class Offsets(NamedTuple):
     page_size: int
     folio_mapping: int
     folio_index: int
+    page_link: int  # bit 0 of this word is set in a tail page, whatever else it says
     head: int
     anon_exclusive: int
 
@@ -53,6 +58,7 @@ def offsets_of(btf: Btf) -> Offsets:
         page_size=btf.size("page"),
         folio_mapping=btf.offset("folio", "mapping"),
         folio_index=btf.offset("folio", "index"),
+        page_link=btf.offset("page", "compound_head", "compound_info"),
         head=1 << btf.enumerator("PG_head"),
         anon_exclusive=1 << btf.enumerator("PG_anon_exclusive"),
     )
@@ -184,23 +190,26 @@ class Kernel:
     def folio(self, pfn: int) -> Found:
         """The folio that holds `pfn`.
 
-        A folio is aligned to its size, so its head is one of few pages; that saves
-        reading how a tail page names its head, which differs between kernels.
+        A folio is aligned to its size, so the head of a tail page is one of few pages; that
+        saves reading how it names its head, which differs between kernels.
         """
+        o, step = self.offsets, self.offsets.page_size // 8
+        page = self.reader.words(self.memory_map + pfn * o.page_size, 2 * step)
+        flags, link, mapping = int(page[0]), int(page[o.page_link // 8]), page[o.folio_mapping // 8]
+        if not link & 1:
+            # The order stands in the flags of the second page: folio->_flags_1.
+            size = 1 << (int(page[step]) & 0xFF) if flags & o.head else 1
+            return Found(pfn, size, int(mapping) & ANON_KINDS == ANON_BIT)
         head = pfn
-        for order in range(MAX_ORDER + 1):
+        for order in range(1, MAX_ORDER + 1):
             at = pfn & -(1 << order)
-            if order and at == head:
+            if at == head:
                 continue
             head = at
-            flags = self._flags(head, 2)
-            if not int(flags[0]) & self.offsets.head:
-                continue
-            # The order stands in the flags of the second page: folio->_flags_1.
-            size = 1 << (int(flags[1]) & 0xFF)
-            if head + size > pfn:
-                return Found(head, size, self._is_anon(head))
-        return Found(pfn, 1, self._is_anon(pfn))
+            first = self._flags(head, 2)
+            if int(first[0]) & o.head and head + (1 << (int(first[1]) & 0xFF)) > pfn:
+                return Found(head, 1 << (int(first[1]) & 0xFF), self._is_anon(head))
+        raise NotThere(f"page {pfn:#x} is a tail of no folio up to order {MAX_ORDER}")
 
     def _is_anon(self, head: int) -> bool:
         page = self.memory_map + head * self.offsets.page_size
@@ -208,23 +217,64 @@ class Kernel:
 
     def folios(self, pfns: Any) -> list[Found]:
         """The folios that hold the pages of `pfns`, ascending, each once."""
-        return list(self._folios(np.unique(pfns)))
+        return list(self._folios(np.unique(pfns).tolist()))
 
-    def _folios(self, pfns: Any) -> Iterator[Found]:
+    def _folios(self, pfns: list[int]) -> Iterator[Found]:
+        o, step = self.offsets, self.offsets.page_size // 8
+        link, mapping = o.page_link // 8, o.folio_mapping // 8
         end = -1
-        for pfn in pfns.tolist():
-            if pfn < end:
-                continue
-            found = self.folio(pfn)
-            end = found.pfn + found.nr_pages
-            yield found
+        for first, last in near((pfn, pfn + 1) for pfn in pfns):
+            # One page more: the order of a folio stands in its second page.
+            size = (last + 1 - first) * step
+            block = self.reader.words(self.memory_map + first * o.page_size, size).copy()
+            flags, links = block[::step].tolist(), block[link::step].tolist()
+            mappings = block[mapping::step].tolist()
+            for pfn in pfns[bisect_left(pfns, first) : bisect_left(pfns, last)]:
+                if pfn < end:
+                    continue
+                at = pfn - first
+                if links[at] & 1:
+                    found = self.folio(pfn)
+                else:
+                    pages = 1 << (flags[at + 1] & 0xFF) if flags[at] & o.head else 1
+                    found = Found(pfn, pages, mappings[at] & ANON_KINDS == ANON_BIT)
+                end = found.pfn + found.nr_pages
+                yield found
 
-    def exclusive(self, folio: Found) -> Any:
-        """bool[nr_pages], PageAnonExclusive of each page; all false for a folio that is not anon.
+    def exclusive(self, folios: list[Found]) -> list[Any]:
+        """bool[nr_pages], PageAnonExclusive of each page, for each of `folios`, ascending.
 
-        On a folio of a file the same flag means something else.
+        All false for a folio that is not anon: there the same flag means something else.
         """
-        if not folio.anon:
-            return np.zeros(folio.nr_pages, bool)
-        found = self._flags(folio.pfn, folio.nr_pages)
-        return found & np.uint64(self.offsets.anon_exclusive) != 0
+        found: list[Any] = []
+        blocks = near((f.pfn, f.pfn + f.nr_pages) for f in folios if f.anon)
+        known, past = None, -1
+        first = 0
+        for folio in folios:
+            if not folio.anon:
+                found.append(np.zeros(folio.nr_pages, bool))
+                continue
+            if folio.pfn + folio.nr_pages > past:
+                first, past = next(blocks)
+                flags = self._flags(first, past - first)
+                known = flags & np.uint64(self.offsets.anon_exclusive) != 0
+            assert known is not None
+            found.append(known[folio.pfn - first : folio.pfn - first + folio.nr_pages])
+        return found
+
+
+def near(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Blocks [first, last) of pages that one read covers, each with all of some of the `ranges`.
+
+    `ranges` ascend. Reading what lies between costs less than reading once more.
+    """
+    first = last = -1
+    for start, end in ranges:
+        if first >= 0 and start - last <= GAP and end - first <= MAX_PAGES:
+            last = end
+            continue
+        if first >= 0:
+            yield first, last
+        first, last = start, end
+    if first >= 0:
+        yield first, last

@@ -89,6 +89,11 @@ class Site:
         assert self._uffd is not None
         self._uffd.write_protect(self.address + first * PAGE, (last - first) * PAGE, on)
 
+    def clean(self, pages: int, *, shared: bool) -> None:
+        """Clear accessed and dirty of all pages; those that are shared are no longer mapped."""
+        # Whole folios only: a part of one would be split off.
+        self._advise(0, pages, MADV_DONTNEED if shared else MADV_FREE)
+
     def _advise(self, first: int, last: int, advice: int) -> None:
         memory.advise(self.address + first * PAGE, (last - first) * PAGE, advice)
 
@@ -102,9 +107,7 @@ class Site:
         else:
             self._map_memory(plan)
         if plan.clean:
-            # Whole folios only: a part of one would be split off.
-            advice = MADV_DONTNEED if plan.shared_memory else MADV_FREE
-            self._advise(0, plan.pages, advice)
+            self.clean(plan.pages, shared=plan.shared_memory)
             self._touch_writable(plan)
         if plan.forked == "keep":
             for first, last in runs(plan.exclusive):

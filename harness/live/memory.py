@@ -113,19 +113,19 @@ class Vmas:
         self._buffer = bytearray(QUERY.size)
         self._has_query = True
 
-    def within(self, address: int, pages: int) -> list[Vma]:
-        """The VMAs that cover [address, address + pages), cut to it, ascending."""
-        end = address + pages * PAGE
+    def within(self, window: int, first: int, last: int) -> list[Vma]:
+        """The VMAs that cover entries [first, last) of the window at `window`, cut to it, ascending."""
+        address, end = window + first * PAGE, window + last * PAGE
         if self._has_query:
             try:
-                return list(self._ask(address, end))
+                return list(self._ask(window, address, end))
             except OSError as error:
                 if error.errno not in (errno.ENOTTY, errno.EINVAL):
                     raise
                 self._has_query = False
-        return list(self._read(address, end))
+        return list(self._read(window, address, end))
 
-    def _ask(self, address: int, end: int) -> Any:
+    def _ask(self, window: int, address: int, end: int) -> Any:
         at, buffer = address, self._buffer
         while at < end:
             QUERY.pack_into(
@@ -138,10 +138,11 @@ class Vmas:
             _, _, _, start, last, rights, *_ = QUERY.unpack_from(buffer)
             if start >= end:
                 return
-            yield self._cut(address, end, start, last, rights & QUERY_RIGHTS)
+            first, past = max(start, address), min(last, end)
+            yield Vma((first - window) // PAGE, (past - window) // PAGE, rights & QUERY_RIGHTS)
             at = last
 
-    def _read(self, address: int, end: int) -> Any:
+    def _read(self, window: int, address: int, end: int) -> Any:
         self._maps.seek(0)
         data = b"".join(iter(lambda: self._maps.read(1 << 16), b""))
         for line in data.splitlines():
@@ -149,11 +150,8 @@ class Vmas:
             start, last = (int(part, 16) for part in place.split(b"-"))
             if last > address and start < end:
                 rights = sum(1 << bit for bit, want in enumerate(b"rwxs") if letters[bit] == want)
-                yield self._cut(address, end, start, last, rights)
-
-    def _cut(self, address: int, end: int, start: int, last: int, rights: int) -> Vma:
-        first, past = max(start, address), min(last, end)
-        return Vma((first - address) // PAGE, (past - address) // PAGE, rights)
+                first, past = max(start, address), min(last, end)
+                yield Vma((first - window) // PAGE, (past - window) // PAGE, rights)
 
 
 class Uffd:

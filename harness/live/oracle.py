@@ -11,6 +11,7 @@ from harness import classes
 from harness.case import Case
 from harness.sane import broken_rules
 from harness.targets import Target
+from mm.layout import Layout
 
 from .calls import Called, Mapping, calls_of_mprotect, calls_of_uffd
 from .judging import Model, Verdict
@@ -26,6 +27,11 @@ PAGES, PAGES_INTERPRETED = 256, 64
 # One call in so many is held against the rules of sane cases, which takes Python for each entry.
 SANE_EVERY = 500
 CLEAR_SOFT_DIRTY = "4"
+
+# What a step may change beside words, each more than the one before.
+NOTHING, MARKS, FOLIOS = "0 nothing", "1 marks", "2 folios"
+# MADV_FREE splits a folio that it does not find mapped alike; a fault may bring a new one.
+MAY_CHANGE = {"read": NOTHING, "write": MARKS, "clean": FOLIOS}
 
 
 @dataclass
@@ -53,7 +59,7 @@ class Tally:
     calls: int = 0  # of change_pte_range() by both
     ptes: int = 0
     mismatches: int = 0
-    noise: int = 0
+    noise: dict[str, int] = field(default_factory=dict)  # by what it was taken for
     unsteady: int = 0  # a window that lost its page table or changed under us
     flushes: int = 0  # operations whose flush decision was compared
     sane: int = 0  # calls that were held against the rules of sane cases
@@ -64,7 +70,7 @@ class Tally:
 
 
 class Unsteady(Exception):
-    """The window changed without us: its page table went, or a huge page took its place."""
+    """The window changed without us: its page table went, or a folio was split."""
 
 
 class Slot:
@@ -76,6 +82,7 @@ class Slot:
         self.plan: Plan | None = None
         self.mapping = Mapping(False, True, False, False, False)
         self.table = 0
+        self.last = b""  # the words that the last change of protection left
         self._pfns: Any = None
         self.folios: list[Found] = []
         self.exclusive: list[Any] = []
@@ -98,25 +105,41 @@ class Slot:
             self.table = self.kernel.table(self.site.address)
         except NotThere:
             raise Unsteady from None
-        self._pfns = None
+        self._pfns, self.last = None, b""
 
-    def look(self, layout: Any, words: Any, *, again: bool) -> bool:
-        """Know the folios behind `words`; whether anything had to be read for it."""
-        pfns = pfns_of(layout, words)
-        if self._pfns is None or not np.array_equal(pfns, self._pfns):
-            self._pfns = pfns
-            zero = np.uint64(self.live.config.zero_pfn)
-            self.folios = self.kernel.folios(pfns[pfns != zero])
-        elif not again:
+    def look(self, layout: Layout, words: Any, changed: str) -> bool:
+        """Know the folios behind `words`; whether anything had to be read for it.
+
+        `changed`: what may be other than at the last look: FOLIOS, MARKS (which of their
+        pages are exclusive) or NOTHING.
+        """
+        if changed == NOTHING and words.tobytes() == self.last:
             return False
-        self.exclusive = [self.kernel.exclusive(folio) for folio in self.folios]
+        pfns = pfns_of(layout, words)
+        if changed == FOLIOS or not np.array_equal(pfns, self._pfns):
+            self._pfns = pfns
+            self.folios = self._read_folios()
+        elif changed == NOTHING:
+            return False
+        self.exclusive = self.kernel.exclusive(self.folios)
         return True
+
+    def _read_folios(self) -> list[Found]:
+        return self.kernel.folios(self._pfns[self._pfns != np.uint64(self.live.config.zero_pfn)])
+
+    def is_steady(self) -> bool:
+        """Whether the folios, and which of their pages are exclusive, are as at the last look."""
+        try:
+            return self.folios == self._read_folios() and not self.marks_changed()
+        except NotThere:
+            return False
 
     def marks_changed(self) -> bool:
         """Whether a page is exclusive that was not, or the reverse, since the last look."""
+        now = self.kernel.exclusive(self.folios)
         return any(
-            not np.array_equal(bits, self.kernel.exclusive(folio))
-            for folio, bits in zip(self.folios, self.exclusive, strict=True)
+            not np.array_equal(bits, others)
+            for bits, others in zip(self.exclusive, now, strict=True)
         )
 
 
@@ -188,14 +211,14 @@ class Oracle:
     def run(self, slot: Slot, last: int | None = None) -> Iterator[Observed]:
         """Take the steps of the slot's plan, up to step `last`; what contradicts, as it comes."""
         assert slot.plan is not None
-        moved = True
+        moved = FOLIOS
         self.tally.layouts += 1
         for number, step in enumerate(slot.plan.steps):
             if self.stopped or (last is not None and number > last):
                 return
-            if step.what in ("read", "write"):
+            if step.what not in ("protect", "protect-uffd"):
                 self._touch(slot, step)
-                moved = True
+                moved = max(moved, MAY_CHANGE[step.what])
                 continue
             judged = last is None or number == last
             try:
@@ -203,13 +226,14 @@ class Oracle:
             except Unsteady:
                 self.tally.unsteady += 1
                 return
-            moved = self.model.target.contained
-        if not moved and slot.marks_changed():
+            # Such a target forks, which leaves no page exclusive.
+            moved = MARKS if self.model.target.contained else NOTHING
+        if moved == NOTHING and slot.marks_changed():
             self.tally.marked += 1
 
     def count_folios(self, slot: Slot) -> None:
         """Add the folios of a layout that was just made to the tally."""
-        slot.look(self.layout, slot.words(self.pages), again=False)
+        slot.look(self.layout, slot.words(self.pages), FOLIOS)
         for folio in slot.folios:
             pages = folio.nr_pages
             self.tally.folios[pages] = self.tally.folios.get(pages, 0) + 1
@@ -220,10 +244,13 @@ class Oracle:
 
     def _touch(self, slot: Slot, step: Step) -> None:
         """Access those of the step's pages that may be, by their VMA and by userfaultfd."""
+        if step.what == "clean":
+            slot.site.clean(self.pages, shared=slot.mapping.shared)
+            return
         paging = self.live.machine.paging
         wanted = PROT_WRITE if step.what == "write" else PROT_READ
         may = np.zeros(self.pages, bool)
-        for vma in self._vmas.within(slot.site.address, self.pages):
+        for vma in self._vmas.within(slot.site.address, 0, self.pages):
             if vma.rights & wanted and vma.rights & PROT_READ:
                 may[vma.first : vma.last] = True
         if slot.mapping.uffd:
@@ -236,13 +263,13 @@ class Oracle:
             slot.site.read(pages)
 
     def _change(
-        self, slot: Slot, number: int, step: Step, moved: bool, judged: bool
+        self, slot: Slot, number: int, step: Step, moved: str, judged: bool
     ) -> Iterator[Observed]:
         """One change of protection, read before and after."""
         site, flushes = slot.site, self.live.flushes
-        vmas = self._vmas.within(site.address, self.pages)
+        vmas = self._vmas.within(site.address, step.first, step.last)
         before = slot.words(self.pages)
-        if slot.look(self.layout, before, again=moved) or self._in_window is not slot:
+        if slot.look(self.layout, before, moved) or self._in_window is not slot:
             self.window.set_folios(slot.folios, slot.exclusive)
             self._in_window = slot
         counted = flushes.count() if flushes else 0
@@ -252,6 +279,7 @@ class Oracle:
             site.protect_uffd(step.first, step.last, bool(step.value))
         flushed = flushes.count() > counted if flushes else None
         after = slot.words(self.pages)
+        slot.last = after.tobytes()
         place = self.layout, slot.mapping, vmas, step.first, step.last
         if step.what == "protect":
             called = calls_of_mprotect(*place, step.value)
@@ -295,8 +323,10 @@ class Oracle:
             elif tally.calls % SANE_EVERY == 0 and (broken := self._broken_rule()):
                 why = f"not sane: {broken}"
             if why:
+                if not slot.is_steady():
+                    raise Unsteady
                 yield self._observed(slot, number, call, before, after, flushed, verdict, why)
-        if not np.array_equal(rest, before):
+        if rest.tobytes() != before.tobytes():
             if last is None:
                 raise Unsteady
             changed = int(np.bitwise_or.reduce(rest ^ before))

@@ -23,7 +23,7 @@ PROTECTIONS = (
 )
 # Layouts that are made at one time, because one fork serves them all.
 GROUP = 8
-STEPS = 40
+STEPS = 64
 # The smallest large folio of anon memory is of order 2.
 ORDERS = (2, 3, 4, 5, 6, 7, 8)
 
@@ -42,7 +42,7 @@ class Step(NamedTuple):
     """One thing that is done to a layout.
 
     `what` is protect (`value` is the protection), protect-uffd (`value` is on or off), write
-    or read (the `pages`).
+    or read (the `pages`), or clean.
     """
 
     what: str
@@ -132,8 +132,10 @@ class Draw:
         if way == 5:
             start = rng.randrange(first, last)
             return list(range(start, rng.randint(start, last)))
-        chance = rng.choice((0.1, 0.5, 0.9))
-        return [page for page in range(first, last) if rng.random() < chance]
+        # Each page by chance: one in four, in two, three in four.
+        bits, more = rng.getrandbits(length), rng.getrandbits(length)
+        bits = rng.choice((bits & more, bits, bits | more))
+        return [first + page for page in range(length) if bits >> page & 1]
 
     def everywhere(self, pieces: tuple[Piece, ...], *without: str) -> tuple[int, ...]:
         """`some` pages of each piece but those `without`."""
@@ -165,6 +167,11 @@ class Draw:
         """STEPS changes of protection, with accesses in between."""
         rng, found = self.rng, []
         for _ in range(STEPS):
+            # Else all entries are accessed and dirty before long, and nothing is left to merge.
+            if rng.random() < 0.08:
+                found.append(Step("clean"))
+                for what in ("read", "write"):
+                    found.append(Step(what, pages=self.everywhere(pieces, HOLE, ZERO)))
             if rng.random() < 0.2:
                 first, last = self.range(pieces)
                 pages = tuple(self.some(first, last))
