@@ -8,14 +8,13 @@ in the address space struct page itself tells.
 import contextlib
 import os
 import struct
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bpf import Reader, ReadError
+from .bpf import MAX_PLACES, Reader, ReadError
 from .btf import Btf
 from .lane import LaneMissing
 from .machines import ENTRIES, PAGE_SHIFT, TABLE_SHIFT, Paging
@@ -27,9 +26,6 @@ ANON_BIT = 1  # of folio->mapping: FOLIO_MAPPING_ANON (PAGE_MAPPING_ANON before 
 ANON_KINDS = 3  # the two low bits: movable and KSM have the other one set, too
 # Steps between the places where the memory map can begin: that of 1 GiB of memory.
 MAP_STEP = 1 << 24
-# Pages that are read in vain rather than read for by themselves; and all of one read.
-GAP = 24
-MAX_PAGES = 900
 STRUCTS = ("task_struct", "mm_struct", "page", "folio", "vm_struct")
 
 
@@ -215,66 +211,52 @@ class Kernel:
         page = self.memory_map + head * self.offsets.page_size
         return self.reader.word(page + self.offsets.folio_mapping) & ANON_KINDS == ANON_BIT
 
+    def _gather(self, pfns: Any, words: int) -> Any:
+        """The first `words` of the struct pages of `pfns` (int64[])."""
+        places = np.uint64(self.memory_map) + pfns.astype(np.uint64) * np.uint64(
+            self.offsets.page_size
+        )
+        parts = [
+            self.reader.gather(places[at : at + MAX_PLACES], words).copy()
+            for at in range(0, len(places), MAX_PLACES)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, words), np.uint64)
+
     def folios(self, pfns: Any) -> list[Found]:
         """The folios that hold the pages of `pfns`, ascending, each once."""
-        return list(self._folios(np.unique(pfns).tolist()))
+        return list(self._folios(np.unique(pfns)))
 
-    def _folios(self, pfns: list[int]) -> Iterator[Found]:
+    def _folios(self, pfns: Any) -> Iterator[Found]:
         o, step = self.offsets, self.offsets.page_size // 8
-        link, mapping = o.page_link // 8, o.folio_mapping // 8
+        # Two pages: the order of a folio stands in the flags of its second one.
+        pages = self._gather(pfns, step + 1)
+        tails = (pages[:, o.page_link // 8] & np.uint64(1)).tolist()
+        large = (pages[:, 0] & np.uint64(o.head) != 0).tolist()
+        orders = (pages[:, step] & np.uint64(0xFF)).tolist()
+        anon = (pages[:, o.folio_mapping // 8] & np.uint64(ANON_KINDS) == ANON_BIT).tolist()
         end = -1
-        for first, last in near((pfn, pfn + 1) for pfn in pfns):
-            # One page more: the order of a folio stands in its second page.
-            size = (last + 1 - first) * step
-            block = self.reader.words(self.memory_map + first * o.page_size, size).copy()
-            flags, links = block[::step].tolist(), block[link::step].tolist()
-            mappings = block[mapping::step].tolist()
-            for pfn in pfns[bisect_left(pfns, first) : bisect_left(pfns, last)]:
-                if pfn < end:
-                    continue
-                at = pfn - first
-                if links[at] & 1:
-                    found = self.folio(pfn)
-                else:
-                    pages = 1 << (flags[at + 1] & 0xFF) if flags[at] & o.head else 1
-                    found = Found(pfn, pages, mappings[at] & ANON_KINDS == ANON_BIT)
-                end = found.pfn + found.nr_pages
-                yield found
-
-    def exclusive(self, folios: list[Found]) -> list[Any]:
-        """bool[nr_pages], PageAnonExclusive of each page, for each of `folios`, ascending.
-
-        All false for a folio that is not anon: there the same flag means something else.
-        """
-        found: list[Any] = []
-        blocks = near((f.pfn, f.pfn + f.nr_pages) for f in folios if f.anon)
-        known, past = None, -1
-        first = 0
-        for folio in folios:
-            if not folio.anon:
-                found.append(np.zeros(folio.nr_pages, bool))
+        for at, pfn in enumerate(pfns.tolist()):
+            if pfn < end:
                 continue
-            if folio.pfn + folio.nr_pages > past:
-                first, past = next(blocks)
-                flags = self._flags(first, past - first)
-                known = flags & np.uint64(self.offsets.anon_exclusive) != 0
-            assert known is not None
-            found.append(known[folio.pfn - first : folio.pfn - first + folio.nr_pages])
+            if tails[at]:
+                found = self.folio(pfn)
+            else:
+                found = Found(pfn, 1 << orders[at] if large[at] else 1, anon[at])
+            end = found.pfn + found.nr_pages
+            yield found
+
+    def exclusive(self, folios: list[Found]) -> Any:
+        """bool[pages], PageAnonExclusive of each page of `folios`, one after the other.
+
+        False for those of a folio that is not anon: there the same flag means something else.
+        """
+        if not folios:
+            return np.zeros(0, bool)
+        pfns = np.concatenate(
+            [np.arange(f.pfn, f.pfn + f.nr_pages) for f in folios if f.anon]
+            or [np.zeros(0, np.int64)]
+        )
+        bits = self._gather(pfns, 1)[:, 0] & np.uint64(self.offsets.anon_exclusive) != 0
+        found = np.zeros(sum(f.nr_pages for f in folios), bool)
+        found[np.repeat([f.anon for f in folios], [f.nr_pages for f in folios])] = bits
         return found
-
-
-def near(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Blocks [first, last) of pages that one read covers, each with all of some of the `ranges`.
-
-    `ranges` ascend. Reading what lies between costs less than reading once more.
-    """
-    first = last = -1
-    for start, end in ranges:
-        if first >= 0 and start - last <= GAP and end - first <= MAX_PAGES:
-            last = end
-            continue
-        if first >= 0:
-            yield first, last
-        first, last = start, end
-    if first >= 0:
-        yield first, last

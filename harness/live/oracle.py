@@ -85,7 +85,7 @@ class Slot:
         self.last = b""  # the words that the last change of protection left
         self._pfns: Any = None
         self.folios: list[Found] = []
-        self.exclusive: list[Any] = []
+        self.exclusive: Any = np.zeros(0, bool)
 
     def words(self, pages: int) -> Any:
         """The raw words of the window, copied."""
@@ -136,11 +136,7 @@ class Slot:
 
     def marks_changed(self) -> bool:
         """Whether a page is exclusive that was not, or the reverse, since the last look."""
-        now = self.kernel.exclusive(self.folios)
-        return any(
-            not np.array_equal(bits, others)
-            for bits, others in zip(self.exclusive, now, strict=True)
-        )
+        return not np.array_equal(self.exclusive, self.kernel.exclusive(self.folios))
 
 
 class Oracle:

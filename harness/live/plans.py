@@ -118,20 +118,20 @@ class Draw:
     def some(self, first: int, last: int) -> list[int]:
         """Some pages of [first, last): none, all, a run, an end, one, or each by chance."""
         rng, length = self.rng, last - first
-        way = rng.randrange(8)
+        way = self.below(8)
         if way == 0:
             return []
         if way == 1:
             return list(range(first, last))
         if way == 2:
-            return [rng.randrange(first, last)]
+            return [first + self.below(length)]
         if way == 3:
-            return list(range(first, first + rng.randint(0, length)))
+            return list(range(first, first + self.below(length + 1)))
         if way == 4:
-            return list(range(last - rng.randint(0, length), last))
+            return list(range(last - self.below(length + 1), last))
         if way == 5:
-            start = rng.randrange(first, last)
-            return list(range(start, rng.randint(start, last)))
+            start = first + self.below(length)
+            return list(range(start, start + 1 + self.below(last - start)))
         # Each page by chance: one in four, in two, three in four.
         bits, more = rng.getrandbits(length), rng.getrandbits(length)
         bits = rng.choice((bits & more, bits, bits | more))
@@ -146,20 +146,29 @@ class Draw:
             for page in self.some(piece.first, piece.last)
         )
 
+    def here_and_there(self, pieces: tuple[Piece, ...], times: int) -> tuple[int, ...]:
+        """`some` pages of a few ranges."""
+        return tuple(page for _ in range(times) for page in self.some(*self.range(pieces)))
+
+    def below(self, limit: int) -> int:
+        """A number from 0 to `limit` - 1: `randrange` takes three times as long."""
+        return int(self.rng.random() * limit)
+
     def range(self, pieces: tuple[Piece, ...]) -> tuple[int, int]:
         """A range that likes to begin and to end inside a folio, or just at its edge."""
         rng, pages = self.rng, self.pages
         if rng.random() < 0.1:
             return 0, pages
-        piece = rng.choice(pieces)
-        way = rng.randrange(4)
+        piece = pieces[self.below(len(pieces))]
+        way = self.below(4)
         if way == 0:
             first, last = piece.first, piece.last
         elif way == 1:
-            first, last = rng.randrange(pages), rng.randrange(pages)
+            first, last = self.below(pages), self.below(pages)
         else:
-            first = piece.first + rng.randrange(piece.last - piece.first)
-            last = first + rng.randint(1, 2 * (piece.last - piece.first))
+            size = piece.last - piece.first
+            first = piece.first + self.below(size)
+            last = first + 1 + self.below(2 * size)
         first, last = max(min(first, last), 0), min(max(first, last), pages)
         return (first, last) if first < last else (first, first + 1)
 
@@ -170,8 +179,8 @@ class Draw:
             # Else all entries are accessed and dirty before long, and nothing is left to merge.
             if rng.random() < 0.08:
                 found.append(Step("clean"))
-                for what in ("read", "write"):
-                    found.append(Step(what, pages=self.everywhere(pieces, HOLE, ZERO)))
+                found += [Step("read", pages=self.here_and_there(pieces, 4))]
+                found += [Step("write", pages=self.here_and_there(pieces, 3))]
             if rng.random() < 0.2:
                 first, last = self.range(pieces)
                 pages = tuple(self.some(first, last))

@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.arrays import case_of
 from harness.case import Case, layout_of
-from harness.workspace import workspace_for
+from harness.workspace import FOLIO_WORDS, workspace_for
 from mm.flags import FOLIO_ANON
 from mm.layout import Layout
 from mm.state import FACT_NAMES, MAX_PTES, empty_state, set_kernel
@@ -51,15 +51,18 @@ class Window:
         self.workspace = workspace_for(self.state)
         # Seen as plain words: a field of a record takes twenty times as long to set.
         self._facts = self.workspace.case_facts
+        self._rows = self.workspace.case_folios.reshape(-1, FOLIO_WORDS)
 
-    def set_folios(self, folios: list[Found], exclusive: list[Any]) -> None:
-        """The folios behind the window, ascending, and PageAnonExclusive of their pages."""
-        pages = 0
-        for row, (folio, bits) in enumerate(zip(folios, exclusive, strict=True)):
-            flags = int(FOLIO_ANON) if folio.anon else 0
-            self.state.folios[row] = (folio.pfn, folio.nr_pages, flags, 0, pages)
-            self.state.exclusive[pages : pages + folio.nr_pages] = bits
-            pages += folio.nr_pages
+    def set_folios(self, folios: list[Found], exclusive: Any) -> None:
+        """The folios behind the window, ascending, and PageAnonExclusive of all their pages."""
+        first, anon = 0, int(FOLIO_ANON)
+        rows = []
+        for folio in folios:
+            rows.append((folio.pfn, folio.nr_pages, anon if folio.anon else 0, 0, first))
+            first += folio.nr_pages
+        pages = len(exclusive)
+        self._rows[: len(rows)] = rows or np.zeros((0, 5), np.uint64)
+        self.state.exclusive[:pages] = exclusive
         # The judges compare whole words.
         self.state.exclusive[pages : pages + 8] = 0
         self._facts[_NR_FOLIOS] = len(folios)
