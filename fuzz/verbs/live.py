@@ -183,8 +183,9 @@ class Run:
 
         from harness.targets import load
 
+        mutant = load(name, self.live.machine.arch)
         started = time.perf_counter()
-        oracle = self._oracle(load(name, self.live.machine.arch), kinds, 1)
+        oracle = self._oracle(mutant, kinds, 1)
         caught = bool(catches(oracle))
         took = time.perf_counter() - started
         self.control = (

@@ -7,12 +7,13 @@ from harness.case import Case
 from harness.casefile import Expect, case_id, format_case
 from harness.differences import primary, red
 from harness.findings import directory, replay_lines
-from harness.render import MAX_COLUMNS, Line, header, plain, table
-from harness.run import Outcome, judge_case, judge_outcome, prepare, run
+from harness.render import MAX_COLUMNS, Line, header, pages_flushed, plain, spans, table
+from harness.run import Outcome, judge_case, judge_outcome, prepare
 from harness.targets import Target
+from mm.state import BAD_MAP, FLUSH, NO_VM_WRITE, NR_FLUSHES
 
 from .oracle import Observed
-from .session import Finding
+from .session import FLUSH_BITS, Finding
 
 
 def _columns(case: Case, differing: list[int]) -> list[int]:
@@ -26,10 +27,15 @@ def _columns(case: Case, differing: list[int]) -> list[int]:
 def drawing(observed: Observed, target: Target, release: str) -> list[Line]:
     """What the kernel did, beside what the model does: `target` is the kernel's row."""
     case = observed.case
-    model = run(case, target.function)
+    model = judge_case(case, target).theirs
     workspace, ours = prepare(case)
-    target.function(workspace.theirs)
-    workspace.theirs.ptes[: len(observed.after)] = observed.after
+    # The kernel keeps no log; what it does not tell is the model's.
+    theirs = workspace.theirs
+    theirs.ptes[: len(observed.after)] = observed.after
+    for row, (address, pages) in enumerate(model.flushes):
+        theirs.flushes[row] = (FLUSH, address, pages)
+    theirs.counts[NR_FLUSHES] = len(model.flushes)
+    theirs.counts[BAD_MAP], theirs.counts[NO_VM_WRITE] = model.bad_map, model.no_vm_write
     judged = judge_outcome(case, release, workspace, ours, model.pages)
     differing = [i for i, word in enumerate(observed.after) if word != model.ptes[i]]
     columns = _columns(case, differing)
@@ -43,11 +49,10 @@ def drawing(observed: Observed, target: Target, release: str) -> list[Line]:
     lines += table(case, columns, rows, frozenset(differing) & frozenset(columns))
     lines += _words(observed, model, differing)
     if observed.flushed is not None:
+        asked = spans(pages_flushed(case, model))
         says = {True: "flushed", False: "did not flush"}
-        lines.append(
-            [(f"    flush: the kernel {says[observed.flushed]}, model {list(model.flushes)}", "")]
-        )
-    named = classes.names(judged.union)
+        lines.append([(f"    flush: the kernel {says[observed.flushed]}, model {asked}", "")])
+    named = classes.names(judged.union & ~FLUSH_BITS)
     lines.append([(f"    classes: {', '.join(named) if named else 'none'}", "")])
     return lines
 
