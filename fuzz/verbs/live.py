@@ -40,6 +40,11 @@ CONTROLS = {"private": "zoo:first-page-is-folio-head", "shared": "zoo:merge-with
 )
 @click.option("--layout", type=click.IntRange(min=0), help="Only this layout of the seed.")
 @click.option(
+    "--pages",
+    type=click.IntRange(16, 512),
+    help="Entries of each window [default: 256, or 64 for a model that is not compiled].",
+)
+@click.option(
     "--kind",
     "kinds",
     type=click.Choice(KINDS),
@@ -64,6 +69,7 @@ def command(
     ops: int | None,
     seed: int,
     layout: int | None,
+    pages: int | None,
     kinds: tuple[str, ...],
     target: str | None,
     allow_sysfs: bool,
@@ -93,7 +99,7 @@ def command(
             live = probe(places, chosen)
             model = _model(live, target, chosen)
             need_large_folios(places, settings, chosen, allow_sysfs)
-            run = Run(live, model, chosen, seed, layout, (ops, seconds), quiet or as_json)
+            run = Run(live, model, chosen, (seed, layout, pages), (ops, seconds), quiet or as_json)
             return run.run(as_json)
     except LaneMissing as error:
         click.echo(f"midfolio: live: {error}", err=True)
@@ -137,15 +143,15 @@ class Run:
         live: "Live",
         model: "Target",
         kinds: tuple[str, ...],
-        seed: int,
-        layout: int | None,
+        which: tuple[int, int | None, int | None],
         budget: tuple[int | None, float | None],
         quiet: bool,
     ) -> None:
-        """Nothing runs yet."""
-        self.live, self.model, self.kinds, self.seed, self.layout = live, model, kinds, seed, layout
+        """Nothing runs yet. `which`: seed, layout, pages; `budget`: operations, seconds."""
+        self.live, self.model, self.kinds = live, model, kinds
+        self.seed, self.layout, self.pages = which
         ops, seconds = budget
-        if ops is None and seconds is None and layout is None:
+        if ops is None and seconds is None and self.layout is None:
             seconds = SECONDS
         self.ops, self.seconds, self.quiet = ops, seconds, quiet
         self.control = ""
@@ -175,7 +181,7 @@ class Run:
     def _oracle(self, model: "Target", kinds: tuple[str, ...], seed: int) -> "Oracle":
         from harness.live.oracle import PAGES, PAGES_INTERPRETED, Oracle
 
-        pages = PAGES if model.compiled else PAGES_INTERPRETED
+        pages = self.pages or (PAGES if model.compiled else PAGES_INTERPRETED)
         return Oracle(self.live, model, seed, kinds, work_directory(), pages)
 
     def _catches(self, catches: Any, name: str, kinds: tuple[str, ...]) -> bool:

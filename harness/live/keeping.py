@@ -51,7 +51,9 @@ def drawing(observed: Observed, target: Target, release: str) -> list[Line]:
     if observed.flushed is not None:
         asked = spans(pages_flushed(case, model))
         says = {True: "flushed", False: "did not flush"}
-        lines.append([(f"    flush: the kernel {says[observed.flushed]}, model {asked}", "")])
+        lines.append(
+            [(f"    flush: the whole call {says[observed.flushed]}; here model {asked}", "")]
+        )
     named = classes.names(judged.union & ~FLUSH_BITS)
     lines.append([(f"    classes: {', '.join(named) if named else 'none'}", "")])
     return lines
@@ -75,7 +77,7 @@ def live_line(observed: Observed, target: str) -> str:
     """The command that takes the same steps on the same layout again."""
     return (
         f"midfolio live --seed {observed.seed} --layout {observed.layout} "
-        f"--kind {observed.kind} --target {target}"
+        f"--kind {observed.kind} --pages {observed.pages} --target {target}"
     )
 
 

@@ -109,7 +109,7 @@ class Vmas:
 
     def __init__(self) -> None:
         """Open /proc/self/maps, once."""
-        self._maps = open("/proc/self/maps", "rb", buffering=0)  # noqa: SIM115 - for the process's life
+        self._maps = os.open("/proc/self/maps", os.O_RDONLY)
         self._buffer = bytearray(QUERY.size)
         self._has_query = True
 
@@ -143,8 +143,8 @@ class Vmas:
             at = last
 
     def _read(self, window: int, address: int, end: int) -> Any:
-        self._maps.seek(0)
-        data = b"".join(iter(lambda: self._maps.read(1 << 16), b""))
+        os.lseek(self._maps, 0, os.SEEK_SET)
+        data = b"".join(iter(lambda: os.read(self._maps, 1 << 16), b""))
         for line in data.splitlines():
             place, letters = line.split(maxsplit=2)[:2]
             start, last = (int(part, 16) for part in place.split(b"-"))

@@ -42,6 +42,7 @@ class Observed:
     layout: int
     kind: str
     step: int
+    pages: int  # of the window
     case: Case
     after: tuple[int, ...]  # what the kernel left of the case's entries
     flushed: bool | None  # whether the kernel flushed; None where it is not counted
@@ -373,6 +374,7 @@ class Oracle:
             layout=slot.plan.index,
             kind=slot.plan.kind,
             step=number,
+            pages=self.pages,
             case=self.window.case(),
             after=tuple(int(word) for word in words),
             flushed=flushed,

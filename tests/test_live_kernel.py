@@ -1,0 +1,166 @@
+"""The live oracle on the running kernel, where it lets itself be read: root, BTF, bpf(2).
+
+Sizes of large folios are switched on for seconds and put back, as `--allow-sysfs` says.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fuzz import exits
+from harness.live import memory, probes
+from harness.live.kernel import Pagemap
+from harness.live.lane import LaneMissing
+from harness.live.layouts import fork_and_exit
+from harness.live.machines import PAGE
+from harness.live.settings import Settings, chosen
+from tests.test_cli import midfolio
+
+
+def lacks(kinds: tuple[str, ...]) -> str:
+    """What this machine lacks for `kinds`, asked without changing anything, or ""."""
+    try:
+        probes.probe(probes.Places(), kinds)
+        with Settings(Path("unused")) as settings:
+            probes.need_large_folios(probes.Places(), settings, kinds, False)
+    except LaneMissing as error:
+        return "" if probes.SWITCH in str(error) else str(error)
+    return ""
+
+
+LACKS = lacks(("file",))
+LACKS_FOLIOS = LACKS or lacks(("anon", "uffd", "shmem"))
+pytestmark = pytest.mark.skipif(bool(LACKS), reason=f"NO LIVE KERNEL TO READ: {LACKS}")
+needs_folios = pytest.mark.skipif(
+    bool(LACKS_FOLIOS), reason=f"NO LARGE FOLIOS ON THIS KERNEL: {LACKS_FOLIOS}"
+)
+
+
+def all_settings() -> dict[str, str]:
+    """What the settings of large folios are."""
+    return {
+        str(path): chosen(path.read_text())
+        for path in sorted(probes.THP.rglob("*enabled"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def window() -> Iterator[int]:
+    """The address of 16 pages of private anon memory, written, beside unmapped ones."""
+    address = memory.reserve(16 * PAGE, 16 * PAGE)
+    flags = memory.MAP_FIXED | memory.MAP_PRIVATE | memory.MAP_ANONYMOUS
+    memory.map_memory(address, 16 * PAGE, memory.PROT_READ | memory.PROT_WRITE, flags)
+    memory.advise(address, 16 * PAGE, memory.MADV_NOHUGEPAGE)
+    view = memory.bytes_at(address, 16 * PAGE)
+    for page in range(16):
+        view[page * PAGE] = page
+    yield address
+    memory.LIBC.munmap(address, 16 * PAGE)
+
+
+def test_entries_are_what_pagemap_says(window: int) -> None:
+    live = probes.probe(probes.Places(), ("file",))
+    words = live.kernel.reader.words(live.kernel.table(window), 16).copy()
+    mask = np.uint64(live.machine.paging.table_mask)
+    pfns = [int(word & mask) // PAGE for word in words]
+    assert pfns == [Pagemap().pfn(window + page * PAGE) for page in range(16)]
+    assert all(words & np.uint64(live.machine.paging.writable) != 0)
+
+
+def test_fork_takes_exclusivity_and_a_write_gives_it_back(window: int) -> None:
+    live = probes.probe(probes.Places(), ("file",))
+    seen = live.kernel
+    table = seen.table(window)
+    writable = np.uint64(live.machine.paging.writable)
+
+    def marks() -> tuple[list[bool], list[bool]]:
+        words = seen.reader.words(table, 16).copy()
+        pfns = [int(word) & live.machine.paging.table_mask for word in words]
+        folios = [seen.folio(pfn // PAGE) for pfn in pfns]
+        assert all(folio.anon and folio.nr_pages == 1 for folio in folios)
+        exclusive = [bool(seen.exclusive([folio])[0]) for folio in folios]
+        return exclusive, (words & writable != 0).tolist()
+
+    assert marks() == ([True] * 16, [True] * 16)
+    fork_and_exit()
+    assert marks() == ([False] * 16, [False] * 16)
+    memory.bytes_at(window, 16 * PAGE)[3 * PAGE] = 1
+    taken = [page == 3 for page in range(16)]
+    assert marks() == (taken, taken)
+
+
+@pytest.mark.parametrize("by_ioctl", [True, False])
+def test_vmas_are_those_of_the_window(window: int, by_ioctl: bool) -> None:
+    memory.protect(window + 4 * PAGE, 2 * PAGE, memory.PROT_READ)
+    vmas = memory.Vmas()
+    vmas._has_query = by_ioctl
+    assert vmas.within(window, 1, 5) == [(1, 4, 3), (4, 5, 1)]
+    assert vmas.within(window, 0, 16) == [(0, 4, 3), (4, 6, 1), (6, 16, 3)]
+
+
+def test_files_without_any_setting(tmp_path: Path) -> None:
+    before = all_settings()
+    findings = str(tmp_path / "findings")
+    done = midfolio("live", "--kind", "file", "--ops", "100", "--json", MIDFOLIO_FINDINGS=findings)
+    assert done.returncode == exits.OK, done.stdout + done.stderr
+    record = json.loads(done.stdout)
+    assert record["operations"] >= 100
+    assert record["mismatches"] == 0
+    assert set(record["kinds"]) == {"file"}
+    assert max(map(int, record["folios"])) > 1
+    assert all_settings() == before
+    assert not (tmp_path / "findings").exists()
+
+
+@needs_folios
+def test_without_the_switch_one_line_and_nothing_changed() -> None:
+    before = all_settings()
+    if {value for path, value in before.items() if "64kB" in path} != {"never"}:
+        pytest.skip("LARGE FOLIOS ARE ON HERE: nothing to ask for")
+    done = midfolio("live", "--time", "1")
+    assert done.returncode == exits.LANE_MISSING
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "--allow-sysfs" in done.stderr
+    assert all_settings() == before
+
+
+@needs_folios
+def test_the_kernel_does_what_the_model_does(tmp_path: Path) -> None:
+    before = all_settings()
+    done = midfolio(
+        *("live", "--allow-sysfs", "--ops", "150", "--seed", "3"),
+        MIDFOLIO_FINDINGS=str(tmp_path / "findings"),
+    )
+    assert done.returncode == exits.OK, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("control: zoo:first-page-is-folio-head contradicted after ")
+    assert " 0 mismatches, " in lines[-1]
+    assert lines[-1].endswith("operation budget reached; exit 0")
+    assert all_settings() == before
+
+
+@needs_folios
+def test_a_wrong_model_is_refuted_saved_and_replayed(tmp_path: Path) -> None:
+    target = "zoo:first-page-is-folio-head"
+    done = midfolio(
+        *("live", "--allow-sysfs", "--kind", "anon", "--ops", "100", "--target", target),
+        MIDFOLIO_FINDINGS=str(tmp_path / "findings"),
+    )
+    assert done.returncode == exits.DIVERGENCE, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].endswith("exit 1")
+    assert (
+        f"replay:  midfolio live --seed 1 --layout 0 --kind anon --pages 64 --target {target}"
+        in (done.stdout)
+    )
+    found = sorted((tmp_path / "findings").iterdir())
+    assert found
+    # What the model does with the case is what it did here, and the case is one of a kernel.
+    assert midfolio("replay", str(found[0])).returncode == exits.OK
+    shown = midfolio("show", str(found[0]))
+    assert shown.returncode == exits.OK
+    assert "wild" not in shown.stdout
