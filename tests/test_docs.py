@@ -33,6 +33,7 @@ PAGES = (
     "docs/exhaust.md",
     "docs/fidelity.md",
     "docs/findings.md",
+    "docs/live.md",
     "docs/native.md",
     "docs/relation.md",
     "docs/shrink.md",
