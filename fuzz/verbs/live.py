@@ -159,12 +159,11 @@ class Run:
 
     def run(self, as_json: bool) -> int:
         """Control, run, report; the exit code."""
-        from harness.live.session import Budget, Session, catches, stay_on_one_cpu
+        from harness.live.session import Budget, Session, catches
 
         from ..terminal import Progress
 
         progress = Progress(quiet=self.quiet)
-        stay_on_one_cpu()
         name, kinds = _control_of(self.kinds)
         if not self._catches(catches, name, kinds):
             click.echo(f"live: canary missed: {name} passes for this kernel; exit 6", err=True)

@@ -1,6 +1,5 @@
 """A run: the control first, then layouts until the budget is used up; noise told from difference."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -164,8 +163,3 @@ def catches(oracle: Oracle, operations: int = CONTROL_OPERATIONS) -> bool:
                     return True
         index += GROUP
     return False
-
-
-def stay_on_one_cpu() -> None:
-    """Let this process run on one CPU: then no flush has to be sent to another one."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
