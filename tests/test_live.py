@@ -10,20 +10,27 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from fuzz import exits
+from harness import classes
 from harness.case import layout_of
 from harness.live import btf, calls, kernel, machines, plans, probes, session
 from harness.live.bpf import Reader
+from harness.live.judging import Model, Verdict
 from harness.live.kernel import Found, Kernel, NotThere, Offsets, find_table
 from harness.live.lane import LaneMissing
 from harness.live.layouts import runs
 from harness.live.memory import PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE, Vma
+from harness.live.oracle import Observed, Tally
 from harness.live.settings import Settings, chosen
+from harness.live.window import Window
+from harness.sane import broken_rules
+from harness.targets import load
 from mm.flags import MM_CP_TRY_CHANGE_WRITABLE, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE
 from mm.jit import ROOT
 from tests.test_cli import midfolio
@@ -81,6 +88,7 @@ def test_btf_finds_members_of_nameless_parts_and_enumerators() -> None:
     assert found.offset("page", "index") == 24
     assert found.offset("page", "gone", "lru") == 8
     assert found.offset("task_struct", "mm") == 32
+    assert found.offset("task_struct", "few") == 12
     assert found.enumerator("PG_head") == 6
     assert found.enumerator("PG_wide") == 21
 
@@ -353,9 +361,9 @@ def test_without_the_switch_nothing_changes(tmp_path: Path) -> None:
     places = probes.Places(thp=a_machine(tmp_path))
     with (
         settings_of(tmp_path) as settings,
-        pytest.raises(LaneMissing, match=r"2 sizes .* are off .*--allow-sysfs"),
+        pytest.raises(LaneMissing, match=r"2 settings keep .*enabled.*--allow-sysfs"),
     ):
-        probes.need_large_folios(places, settings, ("anon",), False)
+        probes.need_large_folios(places, settings, ("anon",), allowed=False)
     assert {path.read_text() for path in (tmp_path / "thp").rglob("*enabled")} == {
         "never",
         "madvise",
@@ -371,7 +379,7 @@ def test_with_the_switch_each_size_is_on(tmp_path: Path, kind: str, name: str, v
     thp = a_machine(tmp_path, top="never")
     places = probes.Places(thp=thp)
     with settings_of(tmp_path) as settings:
-        probes.need_large_folios(places, settings, (kind,), True)
+        probes.need_large_folios(places, settings, (kind,), allowed=True)
         assert {path.read_text() for path in thp.glob(f"*/{name}")} == {value}
         assert (thp / "enabled").read_text() == ("madvise" if kind == "anon" else "never")
     assert {path.read_text() for path in thp.glob(f"*/{name}")} == {"never"}
@@ -381,13 +389,15 @@ def test_with_the_switch_each_size_is_on(tmp_path: Path, kind: str, name: str, v
 def test_what_is_on_already_needs_no_switch(tmp_path: Path) -> None:
     places = probes.Places(thp=a_machine(tmp_path, size="always"))
     with settings_of(tmp_path) as settings:
-        probes.need_large_folios(places, settings, ("anon", "uffd", "shmem"), False)
+        probes.need_large_folios(places, settings, ("anon", "uffd", "shmem"), allowed=False)
     assert not (tmp_path / "work").exists()
 
 
 def test_files_need_no_setting(tmp_path: Path) -> None:
     with settings_of(tmp_path) as settings:
-        probes.need_large_folios(probes.Places(thp=tmp_path / "no"), settings, ("file",), False)
+        probes.need_large_folios(
+            probes.Places(thp=tmp_path / "no"), settings, ("file",), allowed=False
+        )
 
 
 @pytest.mark.parametrize(
@@ -410,10 +420,10 @@ def test_each_absence_is_one_line(change: dict[str, Any], says: str) -> None:
 def test_without_large_folios_at_all(tmp_path: Path) -> None:
     with settings_of(tmp_path) as settings:
         with pytest.raises(LaneMissing, match="CONFIG_TRANSPARENT_HUGEPAGE"):
-            probes.need_large_folios(probes.Places(thp=tmp_path), settings, ("anon",), True)
+            probes.need_large_folios(probes.Places(thp=tmp_path), settings, ("anon",), allowed=True)
         (tmp_path / "enabled").write_text("madvise")
         with pytest.raises(LaneMissing, match="no large folios below 2 MiB"):
-            probes.need_large_folios(probes.Places(thp=tmp_path), settings, ("anon",), True)
+            probes.need_large_folios(probes.Places(thp=tmp_path), settings, ("anon",), allowed=True)
 
 
 def test_without_bpf() -> None:
@@ -573,7 +583,104 @@ def test_runs() -> None:
     assert [page for first, last in runs(pages) for page in range(first, last)] == pages
 
 
+# Judging.
+
+
+def a_window() -> tuple[Window, tuple[int, int]]:
+    """A folio of four pages, the middle two of which become writable if they are exclusive."""
+    window = Window("x86_64", "6.18", X86.config._replace(soft_dirty=False))
+    window.set_folios([Found(64, 4, True)], np.array([1, 1, 0, 1], bool))
+    before = np.array([RO | pfn << 12 for pfn in range(64, 68)], np.uint64)
+    (call,) = calls.calls_of_mprotect(X86, PRIVATE, [Vma(0, 4, PROT_READ)], 1, 3, READ_WRITE)
+    return window, window.set_call(PRIVATE, call, 0x7F00_0000_0000, before)
+
+
+def test_the_case_is_what_was_read() -> None:
+    window, shown = a_window()
+    case = window.case()
+    assert shown == (0, 4)
+    assert case.check() is None
+    assert list(broken_rules(case)) == []
+    assert (case.call.start, case.call.end, case.call.cp_flags) == (1, 3, TRY)
+    assert [(f.pfn, f.nr_pages, f.exclusive) for f in case.folios] == [(64, 4, 0b1011)]
+
+
+@pytest.mark.parametrize("name", ["batched", "reference"])
+def test_each_bit_of_each_entry_counts(name: str) -> None:
+    window, _ = a_window()
+    model = Model(load(name, "x86_64"), window)
+    right = np.array(window.case().ptes, np.uint64)
+    right[1] |= np.uint64(2)
+    verdict = model.judge(right)
+    assert (verdict.same, verdict.wrong, verdict.differing, verdict.flushes) == (
+        True,
+        False,
+        0,
+        True,
+    )
+    for entry in range(4):
+        for bit in range(64):
+            other = right.copy()
+            other[entry] ^= np.uint64(1 << bit)
+            verdict = model.judge(other)
+            assert verdict.wrong
+            assert (verdict.same, verdict.differing) == (False, 1 << bit)
+
+
+def test_the_relation_names_what_the_kernel_did() -> None:
+    window, _ = a_window()
+    wrong = np.array(window.case().ptes, np.uint64)
+    # The page that is not exclusive becomes writable, and not the one that is.
+    wrong[2] |= np.uint64(2)
+    union = Model(load("batched", "x86_64"), window).judge(wrong).union
+    assert {"cow-write", "write-lost", "invariant-W"} <= set(classes.names(union))
+
+
 # Budgets and noise.
+
+
+class Again:
+    """An oracle that sees an observation again, or does not."""
+
+    def __init__(self, *answers: bool) -> None:
+        self.tally = Tally(operations=100)
+        self.live = SimpleNamespace(machine=machines.MACHINES["x86_64"])
+        self.answers = list(answers)
+
+    def again(self, layout: int, step: int) -> list[Observed]:
+        return [observed(1 << 5)] if self.answers.pop(0) else []
+
+
+def observed(differing: int, why: str = "words") -> Observed:
+    """An observation of entries that differ in the bits `differing`."""
+    window, _ = a_window()
+    verdict = Verdict(same=False, union=0, flushes=False, differing=differing)
+    return Observed(1, 2, "anon", 3, 64, window.case(), (), None, verdict, why)
+
+
+def settled(found: Observed, *answers: bool) -> tuple[int, dict[str, int]]:
+    oracle: Any = Again(*answers)
+    run = session.Session(oracle, session.Budget(1, None), lambda _: None, lambda _: None)
+    run._settle(found)
+    return oracle.tally.mismatches, oracle.tally.noise
+
+
+def test_accessed_bits_that_do_not_come_again_are_noise() -> None:
+    accessed, dirty = 1 << 5, 1 << 6
+    assert settled(observed(accessed), True, False) == (0, {"unlike-model": 1})
+    assert settled(observed(accessed), True, True) == (1, {})
+    assert settled(observed(0, "flush"), False, False) == (0, {"flush": 1})
+    # All else is a mismatch at once.
+    assert settled(observed(dirty), False, False) == (1, {})
+    assert settled(observed(accessed | dirty), False, False) == (1, {})
+
+
+def test_noise_has_a_limit() -> None:
+    oracle: Any = Again()
+    run = session.Session(oracle, session.Budget(1, None), lambda _: None, lambda _: None)
+    for operations, noise, noisy in ((10, 3, False), (10, 4, True), (50_000, 11, True)):
+        oracle.tally.operations, oracle.tally.noise = operations, {"flush": noise}
+        assert run.is_noisy is noisy
 
 
 def test_a_budget_ends_with_whichever_comes_first() -> None:

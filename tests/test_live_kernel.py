@@ -25,7 +25,7 @@ def lacks(kinds: tuple[str, ...]) -> str:
     try:
         probes.probe(probes.Places(), kinds)
         with Settings(Path("unused")) as settings:
-            probes.need_large_folios(probes.Places(), settings, kinds, False)
+            probes.need_large_folios(probes.Places(), settings, kinds, allowed=False)
     except LaneMissing as error:
         return "" if probes.SWITCH in str(error) else str(error)
     return ""

@@ -93,12 +93,15 @@ def command(
     try:
         need_root(places)
         with Settings(work_directory() / "settings.json") as settings:
-            for path in settings.undo_leftovers():
-                click.echo(f"midfolio: live: put back what a killed run left: {path}", err=True)
-            # Compiled before any setting is changed: that takes longer than the run.
+            back = settings.undo_leftovers()
+            if back:
+                what = f"{len(back)} settings that a killed run left ({back[0]}, ...)"
+                click.echo(f"midfolio: live: put back {what}", err=True)
             live = probe(places, chosen)
+            need_large_folios(places, settings, chosen, allowed=allow_sysfs, dry=True)
+            # Compiled before any setting is changed: that takes longer than the run.
             model = _model(live, target, chosen)
-            need_large_folios(places, settings, chosen, allow_sysfs)
+            need_large_folios(places, settings, chosen, allowed=allow_sysfs)
             run = Run(live, model, chosen, (seed, layout, pages), (ops, seconds), quiet or as_json)
             return run.run(as_json)
     except LaneMissing as error:

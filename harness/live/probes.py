@@ -33,6 +33,8 @@ WANTED: dict[str, tuple[str, ...]] = {
     "shmem": ("shmem_enabled",),
     "file": (),
 }
+# Values under which what is advised comes as large folios; the first is what it is set to.
+ON = {"enabled": ("madvise", "always"), "shmem_enabled": ("advise", "always", "within_size")}
 SWITCH = "--allow-sysfs"
 
 
@@ -71,39 +73,40 @@ def need_root(places: Places) -> None:
 
 
 def need_large_folios(
-    places: Places, settings: Settings, kinds: tuple[str, ...], allowed: bool
+    places: Places,
+    settings: Settings,
+    kinds: tuple[str, ...],
+    *,
+    allowed: bool,
+    dry: bool = False,
 ) -> None:
     """See to it that what a layout asks for comes as large folios.
 
-    Changes nothing unless `allowed`, and then through `settings`. LaneMissing where the
-    kernel has none, or where they are off and may not be switched on.
+    Changes nothing unless `allowed`, and then through `settings`; `dry`: not even then.
+    LaneMissing where the kernel has none, or where they are off and may not be switched on.
     """
-    files = {name for kind in kinds for name in WANTED[kind]}
-    if not files:
-        return
-    if not (places.thp / "enabled").exists():
+    names = sorted({name for kind in kinds for name in WANTED[kind]})
+    top = places.thp / "enabled"
+    if names and not top.exists():
         raise LaneMissing(
             f"no large folios: {places.thp} is not there (CONFIG_TRANSPARENT_HUGEPAGE)"
         )
-    sizes = [places.thp / f"hugepages-{size}" for size in SIZES]
-    for name in sorted(files):
-        there = [size for size in sizes if (size / name).exists()]
+    off: list[tuple[Path, str]] = []
+    for name in names:
+        there = [places.thp / f"hugepages-{size}" / name for size in SIZES]
+        there = [path for path in there if path.exists()]
         if not there:
             raise LaneMissing(f"no large folios below 2 MiB: {places.thp} has no size with {name}")
-        on = ("madvise", "always") if name == "enabled" else ("advise", "always", "within_size")
-        off = [size / name for size in there if chosen((size / name).read_text()) not in on]
-        if off and not allowed:
-            raise LaneMissing(
-                f"{len(off)} sizes of large folios are off ({off[0]}): {SWITCH} sets them for the "
-                "run and puts them back; --kind file needs none"
-            )
-        for path in off:
-            settings.change(path, on[0])
-    top = places.thp / "enabled"
-    if "enabled" in files and chosen(top.read_text()) == "never" and not allowed:
-        raise LaneMissing(f"{top} is never: {SWITCH} sets it for the run and puts it back")
-    if "enabled" in files and chosen(top.read_text()) == "never":
-        settings.change(top, "madvise")
+        off += [(path, ON[name][0]) for path in there if chosen(path.read_text()) not in ON[name]]
+    if "enabled" in names and chosen(top.read_text()) == "never":
+        off.append((top, "madvise"))
+    if off and not allowed:
+        raise LaneMissing(
+            f"{len(off)} settings keep large folios off ({off[0][0]}): {SWITCH} changes them for "
+            "the run and puts them back; --kind file needs none"
+        )
+    for path, value in () if dry else off:
+        settings.change(path, value)
 
 
 class Live(NamedTuple):
