@@ -529,6 +529,8 @@ def test_what_userfaultfd_asks_for() -> None:
     assert [call.cp_flags for call in on] == [int(MM_CP_UFFD_WP)] * 2
     resolve = int(MM_CP_UFFD_WP_RESOLVE)
     assert [call.cp_flags for call in off] == [resolve, resolve | TRY]
+    # A neighbour may have other rights than the VMA that is asked about.
+    assert {call.margin for call in (*on, *off)} == {0}
 
 
 # Plans.

@@ -237,7 +237,8 @@ class Run:
         self.paths.append(str(path))
         if self.quiet:
             return
-        print(f"\n{finding.name}, {'seen again' if finding.repeats else 'not seen again'}:")
+        again = "seen again" if finding.repeats else "not seen again"
+        print(f"\n{finding.name} ({finding.observed.why}), {again}:")
         print_lines(lines)
         print()
         for line in keeping.commands(finding.observed, self.model.name, path):

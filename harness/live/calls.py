@@ -28,6 +28,8 @@ from .memory import PROT_EXEC, PROT_READ, PROT_WRITE, Vma
 
 RIGHTS = PROT_READ | PROT_WRITE | PROT_EXEC  # the VM_ bits of the same value
 SHARED, WRITE = int(VM_SHARED), int(VM_WRITE)
+# Entries beside the range that must stay as they are, and that a case shows.
+MARGIN = 2
 MAY = int(VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC)
 
 
@@ -49,6 +51,7 @@ class Called(NamedTuple):
     vma_flags: int
     cp_flags: int
     newprot: int
+    margin: int  # entries around them that a case may show: of any VMA, or of none
 
 
 def vma_flags(mapping: Mapping, rights: int) -> int:
@@ -109,7 +112,7 @@ def calls_of_mprotect(
         before = page_protection(layout, mapping, vma_flags(mapping, vma.rights & RIGHTS))
         upgrades = _upgrades(layout, mapping, flags, before)
         cp_flags = int(MM_CP_TRY_CHANGE_WRITABLE) if upgrades else 0
-        found.append(Called(start, end, flags, cp_flags, newprot))
+        found.append(Called(start, end, flags, cp_flags, newprot, MARGIN))
     return found
 
 
@@ -127,5 +130,7 @@ def calls_of_uffd(
         cp_flags = int(MM_CP_UFFD_WP if on else MM_CP_UFFD_WP_RESOLVE)
         if not on and _upgrades(layout, mapping, flags, page_prot):
             cp_flags |= int(MM_CP_TRY_CHANGE_WRITABLE)
-        found.append(Called(start, end, flags, cp_flags, page_prot))
+        # What is next to them may be in a VMA with other rights, which only the rules of
+        # mprotect() allow for.
+        found.append(Called(start, end, flags, cp_flags, page_prot, 0))
     return found

@@ -93,8 +93,8 @@ def save(finding: Finding, target: Target, release: str, lines: list[Line]) -> P
     found = red(offline)
     expect = Expect(target=target.name, divergence=primary(found) if found else "")
     comments = [
-        f"Linux {release} and {target.name} as its model disagree: {finding.name}, "
-        f"step {observed.step}, {'seen again' if finding.repeats else 'not seen again'}.",
+        f"Linux {release} and {target.name} as its model disagree: {finding.name} "
+        f"({observed.why}), step {observed.step}, {'seen again' if finding.repeats else 'not seen again'}.",
         live_line(observed, target.name),
         *(line for line in plain(lines).splitlines() if line.strip("^ ")),
     ]

@@ -18,8 +18,6 @@ from .machines import MACHINES, PAGE
 
 # Folios of a window may be larger than their part in it.
 NR_PAGES = 1 << 14
-# Entries around the range that a case shows, and that must stay as they are.
-MARGIN = 2
 
 _VMA_FLAGS, _VMA_ANON, _NEWPROT, _CP_FLAGS, _START, _END, _TABLE_ADDR, _NR_PTES, _NR_FOLIOS = (
     FACT_NAMES.index(name)
@@ -75,8 +73,8 @@ class Window:
         Returns which entries of `before` it shows, half open: the range and a little around it.
         """
         block = self.layout.block
-        low = max(call.first - MARGIN, 0) // block * block
-        high = min(-(-(call.last + MARGIN) // block) * block, len(before))
+        low = max(call.first - call.margin, 0) // block * block
+        high = min(-(-(call.last + call.margin) // block) * block, len(before))
         facts = self._facts
         facts[_VMA_FLAGS] = call.vma_flags
         facts[_VMA_ANON] = mapping.anon
