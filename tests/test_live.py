@@ -653,11 +653,11 @@ class Again:
         return [observed(1 << 5)] if self.answers.pop(0) else []
 
 
-def observed(differing: int, why: str = "words") -> Observed:
+def observed(differing: int, why: str = "words", *, preempted: bool = False) -> Observed:
     """An observation of entries that differ in the bits `differing`."""
     window, _ = a_window()
     verdict = Verdict(same=False, union=0, flushes=False, differing=differing)
-    return Observed(1, 2, "anon", 3, 64, window.case(), (), None, verdict, why)
+    return Observed(1, 2, "anon", 3, 64, window.case(), (), None, preempted, verdict, why)
 
 
 def settled(found: Observed, *answers: bool) -> tuple[int, dict[str, int]]:
@@ -675,6 +675,13 @@ def test_accessed_bits_that_do_not_come_again_are_noise() -> None:
     # All else is a mismatch at once.
     assert settled(observed(dirty), False, False) == (1, {})
     assert settled(observed(accessed | dirty), False, False) == (1, {})
+
+
+def test_what_happened_while_another_task_ran_is_counted_apart() -> None:
+    assert settled(observed(1 << 5, preempted=True), False, False) == (0, {})
+    # And is a mismatch as any other if it comes again.
+    assert settled(observed(1 << 5, preempted=True), True, True) == (1, {})
+    assert settled(observed(1 << 6, preempted=True), False, False) == (1, {})
 
 
 def test_noise_has_a_limit() -> None:

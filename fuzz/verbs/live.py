@@ -305,7 +305,7 @@ class Run:
             f"operations: {text['kinds']}",
             f"folios by pages: {text['folios']}",
             f"explained: {text['explained']}",
-            f"noise: {text['noise']}",
+            f"noise: {text['noise']}; besides {record['preempted']} where another task ran between",
             f"flushes compared: {record['flushes']}; held against the rules of sane cases: "
             f"{record['sane']}",
         ]
@@ -338,6 +338,7 @@ class Run:
             "mismatches_by_class": dict(sorted(session.counts.items())),
             "first_mismatch": session.first_mismatch,
             "noise": dict(sorted(tally.noise.items())),
+            "preempted": tally.preempted,
             "unsteady": tally.unsteady,
             "exclusive_changed": tally.marked,
             "flushes": tally.flushes,

@@ -1,5 +1,6 @@
 """The loop: layouts in groups, steps on each, every change of protection read back and judged."""
 
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,7 @@ class Observed:
     case: Case
     after: tuple[int, ...]  # what the kernel left of the case's entries
     flushed: bool | None  # whether the kernel flushed; None where it is not counted
+    preempted: bool  # another task ran between the two reads
     verdict: Verdict
     why: str  # words, flush, outside, exclusive, insane: ...
 
@@ -61,6 +63,7 @@ class Tally:
     ptes: int = 0
     mismatches: int = 0
     noise: dict[str, int] = field(default_factory=dict)  # by what it was taken for
+    preempted: int = 0  # as noise, but another task ran between the two reads
     unsteady: int = 0  # a window that lost its page table or changed under us
     flushes: int = 0  # operations whose flush decision was compared
     sane: int = 0  # calls that were held against the rules of sane cases
@@ -162,6 +165,7 @@ class Oracle:
         self._vmas = Vmas()
         self._slots = [Slot(live, directory) for _ in range(GROUP)]
         self._in_window: Slot | None = None
+        self._preempted = False  # in the last change
         self._notifies = "file" in kinds and self._asks_for_notice()
 
     # Making layouts.
@@ -270,12 +274,14 @@ class Oracle:
             self.window.set_folios(slot.folios, slot.exclusive)
             self._in_window = slot
         counted = flushes.count() if flushes else 0
+        switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
         if step.what == "protect":
             site.protect(step.first, step.last, step.value)
         else:
             site.protect_uffd(step.first, step.last, bool(step.value))
         flushed = flushes.count() > counted if flushes else None
         after = slot.words(self.pages)
+        self._preempted = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw != switches
         slot.last = after.tobytes()
         place = self.layout, slot.mapping, vmas, step.first, step.last
         if step.what == "protect":
@@ -378,6 +384,7 @@ class Oracle:
             case=self.window.case(),
             after=tuple(int(word) for word in words),
             flushed=flushed,
+            preempted=self._preempted,
             verdict=verdict,
             why=why,
         )

@@ -117,6 +117,9 @@ class Session:
             return
         repeats = [self._shows_again(observed) for _ in range(RERUNS)]
         if is_quiet(observed, self.oracle) and not all(repeats):
+            if observed.preempted:
+                self.oracle.tally.preempted += 1
+                return
             noise = self.oracle.tally.noise
             noise[name] = noise.get(name, 0) + 1
             return
