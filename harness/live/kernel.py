@@ -252,11 +252,13 @@ class Kernel:
         """
         if not folios:
             return np.zeros(0, bool)
-        pfns = np.concatenate(
-            [np.arange(f.pfn, f.pfn + f.nr_pages) for f in folios if f.anon]
-            or [np.zeros(0, np.int64)]
-        )
-        bits = self._gather(pfns, 1)[:, 0] & np.uint64(self.offsets.anon_exclusive) != 0
-        found = np.zeros(sum(f.nr_pages for f in folios), bool)
-        found[np.repeat([f.anon for f in folios], [f.nr_pages for f in folios])] = bits
+        shape = np.array(folios, np.int64)
+        first, sizes, anon = shape[:, 0], shape[:, 1], shape[:, 2] != 0
+        # The PFN of each page: its place among all, moved to where its folio begins.
+        ends = np.cumsum(sizes)
+        pfns = np.arange(ends[-1]) + np.repeat(first - (ends - sizes), sizes)
+        wanted = np.repeat(anon, sizes)
+        found = np.zeros(len(pfns), bool)
+        flag = np.uint64(self.offsets.anon_exclusive)
+        found[wanted] = self._gather(pfns[wanted], 1)[:, 0] & flag != 0
         return found

@@ -26,7 +26,7 @@ from .window import Window, pfns_of, present
 # Of a window. Interpreted models take a hundred times as long.
 PAGES, PAGES_INTERPRETED = 256, 64
 # One call in so many is held against the rules of sane cases, which takes Python for each entry.
-SANE_EVERY = 500
+SANE_EVERY = 1_000
 CLEAR_SOFT_DIRTY = "4"
 
 # What a step may change beside words, each more than the one before.
