@@ -214,10 +214,11 @@ def observed(differing: int, why: str = "words", *, preempted: bool = False) -> 
     return Observed(1, 2, "anon", 3, 64, window.case(), (), None, preempted, verdict, why)
 
 
-def settled(found: Observed, *answers: bool) -> tuple[int, dict[str, int]]:
+def settled(found: Observed, *answers: bool, apart: str = "") -> tuple[int, dict[str, int]]:
     oracle: Any = Again(*answers)
     run = session.Session(oracle, session.Budget(1, None), lambda _: None, lambda _: None)
     run._settle(found)
+    assert oracle.tally.apart == ({apart: 1} if apart else {})
     return oracle.tally.mismatches, oracle.tally.noise
 
 
@@ -232,10 +233,16 @@ def test_accessed_bits_that_do_not_come_again_are_noise() -> None:
 
 
 def test_what_happened_while_another_task_ran_is_counted_apart() -> None:
-    assert settled(observed(1 << 5, preempted=True), False, False) == (0, {})
+    away = observed(1 << 5, preempted=True)
+    assert settled(away, False, False, apart="preempted") == (0, {})
     # And is a mismatch as any other if it comes again.
     assert settled(observed(1 << 5, preempted=True), True, True) == (1, {})
     assert settled(observed(1 << 6, preempted=True), False, False) == (1, {})
+
+
+def test_accessed_bits_outside_the_range_are_counted_apart() -> None:
+    assert settled(observed(1 << 5, "outside"), False, False, apart="outside") == (0, {})
+    assert settled(observed(1 << 6, "outside"), False, False) == (1, {})
 
 
 def test_noise_has_a_limit() -> None:

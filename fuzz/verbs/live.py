@@ -297,7 +297,7 @@ class Run:
         record = self._record(session)
         text = {
             key: ", ".join(f"{name} {count}" for name, count in record[key].items()) or "none"
-            for key in ("kinds", "folios", "explained", "noise", "mismatches_by_class")
+            for key in ("kinds", "folios", "explained", "noise", "apart", "mismatches_by_class")
         }
         lines = [
             f"layouts: {record['layouts']}, calls of change_pte_range: {record['calls']}, "
@@ -305,7 +305,7 @@ class Run:
             f"operations: {text['kinds']}",
             f"folios by pages: {text['folios']}",
             f"explained: {text['explained']}",
-            f"noise: {text['noise']}; besides {record['preempted']} where another task ran between",
+            f"noise: {text['noise']}; counted apart: {text['apart']}",
             f"flushes compared: {record['flushes']}; held against the rules of sane cases: "
             f"{record['sane']}",
         ]
@@ -338,7 +338,7 @@ class Run:
             "mismatches_by_class": dict(sorted(session.counts.items())),
             "first_mismatch": session.first_mismatch,
             "noise": dict(sorted(tally.noise.items())),
-            "preempted": tally.preempted,
+            "apart": dict(sorted(tally.apart.items())),
             "unsteady": tally.unsteady,
             "exclusive_changed": tally.marked,
             "flushes": tally.flushes,

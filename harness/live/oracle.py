@@ -1,6 +1,6 @@
 """The loop: layouts in groups, steps on each, every change of protection read back and judged."""
 
-import resource
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,9 @@ PAGES, PAGES_INTERPRETED = 256, 64
 # One call in so many is held against the rules of sane cases, which takes Python for each entry.
 SANE_EVERY = 1_000
 CLEAR_SOFT_DIRTY = "4"
+# Between the two reads; a call takes a few microseconds. A host that takes the CPU away
+# tells nobody, so that a count of switches does not see it.
+PREEMPTED_NS = 500_000
 
 # What a step may change beside words, each more than the one before.
 NOTHING, MARKS, FOLIOS = "0 nothing", "1 marks", "2 folios"
@@ -47,7 +50,7 @@ class Observed:
     case: Case
     after: tuple[int, ...]  # what the kernel left of the case's entries
     flushed: bool | None  # whether the kernel flushed; None where it is not counted
-    preempted: bool  # another task ran between the two reads
+    preempted: bool  # the two reads were far apart: something else ran in between
     verdict: Verdict
     why: str  # words, flush, outside, exclusive, insane: ...
 
@@ -63,7 +66,8 @@ class Tally:
     ptes: int = 0
     mismatches: int = 0
     noise: dict[str, int] = field(default_factory=dict)  # by what it was taken for
-    preempted: int = 0  # as noise, but another task ran between the two reads
+    # As noise, but outside the range, or with the two reads far apart.
+    apart: dict[str, int] = field(default_factory=dict)
     unsteady: int = 0  # a window that lost its page table or changed under us
     flushes: int = 0  # operations whose flush decision was compared
     sane: int = 0  # calls that were held against the rules of sane cases
@@ -269,19 +273,22 @@ class Oracle:
         """One change of protection, read before and after."""
         site, flushes = slot.site, self.live.flushes
         vmas = self._vmas.within(site.address, step.first, step.last)
+        started = time.perf_counter_ns()
         before = slot.words(self.pages)
         if slot.look(self.layout, before, moved) or self._in_window is not slot:
             self.window.set_folios(slot.folios, slot.exclusive)
             self._in_window = slot
+            # What took its time to look at is read once more, close to the call.
+            started = time.perf_counter_ns()
+            before = slot.words(self.pages)
         counted = flushes.count() if flushes else 0
-        switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
         if step.what == "protect":
             site.protect(step.first, step.last, step.value)
         else:
             site.protect_uffd(step.first, step.last, bool(step.value))
         flushed = flushes.count() > counted if flushes else None
         after = slot.words(self.pages)
-        self._preempted = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw != switches
+        self._preempted = time.perf_counter_ns() - started > PREEMPTED_NS
         slot.last = after.tobytes()
         place = self.layout, slot.mapping, vmas, step.first, step.last
         if step.what == "protect":

@@ -117,11 +117,12 @@ class Session:
             return
         repeats = [self._shows_again(observed) for _ in range(RERUNS)]
         if is_quiet(observed, self.oracle) and not all(repeats):
-            if observed.preempted:
-                self.oracle.tally.preempted += 1
-                return
-            noise = self.oracle.tally.noise
-            noise[name] = noise.get(name, 0) + 1
+            tally = self.oracle.tally
+            # Neither bears on what the call did: it touches nothing outside its range.
+            apart = observed.preempted or observed.why == "outside"
+            counts = tally.apart if apart else tally.noise
+            name = "preempted" if observed.preempted else name
+            counts[name] = counts.get(name, 0) + 1
             return
         self._count(name)
         finding = Finding(observed, name, all(repeats))
