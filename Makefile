@@ -3,12 +3,13 @@
 PYTHON := .venv/bin/python
 MIDFOLIO := .venv/bin/midfolio
 
-.PHONY: help setup test check fuzz clean
+.PHONY: help setup test test-vm check fuzz clean
 .SILENT:
 
 help:
 	echo "make setup   create .venv with everything in it (the other targets do so, too)"
 	echo "make test    run the tests"
+	echo "make test-vm boot other kernels under qemu and compare both sides with them (minutes)"
 	echo "make check   lint, formatting, types"
 	echo "make fuzz    fuzz the built-in batched implementation"
 	echo "make clean   remove what was built; findings in .midfolio/findings stay"
@@ -19,6 +20,10 @@ setup:
 test: setup
 	# Stealing evens out the workers: few tests take most of the time.
 	$(PYTHON) -m pytest -q -n 2 --dist worksteal
+
+# Wants qemu and a Debian machine with a network, so it is no part of `make test`.
+test-vm: setup
+	$(PYTHON) -m pytest -q tests/vm
 
 check: setup
 	$(PYTHON) -m ruff check --quiet . && echo "lint: ok"

@@ -23,6 +23,7 @@ VERBS = {
     "conform": "Compare both sides with golden vectors of compiled kernel code.",
     "live": "Hold the running kernel against a model of it.",
     "zoo": "Let every known bug be found; --list names them.",
+    "vm": "Run midfolio live on another kernel, booted under qemu.",
     "bench": "Count what both sides cost.",
 }
 

@@ -37,6 +37,7 @@ PAGES = (
     "docs/native.md",
     "docs/relation.md",
     "docs/shrink.md",
+    "docs/vm.md",
 )
 TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
 RELATION = TEXTS["docs/relation.md"]
