@@ -103,7 +103,7 @@ def command(
     if as_json:
         from ..report import print_json
 
-        print_json(_record(done, board.arch))
+        print_json(record(done, board.arch))
     else:
         _print(done, board.arch)
     return exit_code(done)
@@ -132,7 +132,8 @@ def _shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _record(done: "Session", arch: str) -> dict[str, Any]:
+def record(done: "Session", arch: str) -> dict[str, Any]:
+    """What `--json` prints; `live` is what midfolio live printed, None if it did not get so far."""
     import json
 
     try:

@@ -71,10 +71,11 @@ def copied(stream: Any, into: list[str]) -> threading.Thread:
     """A thread that copies each line of `stream` to the console and to `into`."""
 
     def copy() -> None:
-        for line in stream:
-            into.append(line)
-            sys.stdout.write(line)
-            sys.stdout.flush()
+        with stream:
+            for line in stream:
+                into.append(line)
+                sys.stdout.write(line)
+                sys.stdout.flush()
 
     thread = threading.Thread(target=copy)
     thread.start()

@@ -90,10 +90,10 @@ def run(
         report = boot.run(guest, folder, limit, progress)
     finally:
         shutil.rmtree(heavy, ignore_errors=True)
-    return Session(image.name, image.note, folder, report, _copy(report.files))
+    return Session(image.name, image.note, folder, report, copy_findings(report.files))
 
 
-def _copy(files: dict[str, str]) -> tuple[Path, ...]:
+def copy_findings(files: dict[str, str]) -> tuple[Path, ...]:
     """Write the case files of a guest to the findings of this machine, and return their paths."""
     place = findings.directory()
     written = []
