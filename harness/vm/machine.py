@@ -40,7 +40,7 @@ MACHINES = {
             triplet="aarch64-linux-gnu",
             qemu="qemu-system-aarch64",
             package="qemu-system-arm",
-            options=("-M", "virt", "-cpu", "max,lpa2=off"),
+            options=("-M", "virt", "-cpu", "max,lpa2=off,pauth-impdef=on"),
             console="ttyAMA0",
         ),
     )
