@@ -22,8 +22,8 @@ VERBS = {
     "exhaust": "Run every case of a few entries and certify what was seen.",
     "conform": "Compare both sides with golden vectors of compiled kernel code.",
     "live": "Hold the running kernel against a model of it.",
-    "zoo": "Let every known bug be found; --list names them.",
     "vm": "Run midfolio live on another kernel, booted under qemu.",
+    "zoo": "Let every known bug be found; --list names them.",
     "bench": "Count what both sides cost.",
 }
 
