@@ -1,6 +1,6 @@
 """Guests on other kernels, as far as no guest is needed: what is chosen, packed, sent and missing.
 
-`tests/vm/` boots some.
+`tests/vm_boots.py` boots some.
 """
 
 import io

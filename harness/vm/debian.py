@@ -190,8 +190,13 @@ def _complaint(output: str) -> str:
 
 def members(deb: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
     """Path and content of the regular files of package `deb` that `wanted` matches."""
+    # Who has what was wanted stops reading, and dpkg-deb would complain.
     with (
-        subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as process,
+        subprocess.Popen(
+            ["dpkg-deb", "--fsys-tarfile", deb],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as process,
         tarfile.open(fileobj=process.stdout, mode="r|") as archive,
     ):
         for member in archive:
