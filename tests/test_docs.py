@@ -66,10 +66,18 @@ def options_of(verb: str) -> set[str]:
 ALL_OPTIONS = set().union(*(options_of(verb) for verb in VERBS)) | {"--version"}
 
 
+def handed_on(piece: str) -> list[str]:
+    """A command, and the one that `midfolio vm` makes of what comes after its `--`."""
+    own, separator, rest = piece.partition(" -- ")
+    if separator and own.startswith("midfolio vm"):
+        return [own, f"midfolio live {rest}"]
+    return [piece]
+
+
 def unknown_words(text: str) -> list[str]:
     """Commands in `text` with a verb or an option that does not exist."""
     found = []
-    for piece in code(text):
+    for piece in (part for whole in code(text) for part in handed_on(whole)):
         words = piece.split()
         known = ALL_OPTIONS
         if words[0] == "midfolio" and len(words) > 1 and not words[1].startswith("-"):
@@ -94,6 +102,10 @@ def test_a_wrong_command_is_seen() -> None:
         "`midfolio shake x`\n`midfolio show --seed 1`\n`--nothing`\n\n    midfolio zoo --deny x\n"
     )
     assert len(unknown_words(text)) == 4
+    assert unknown_words("`midfolio vm --kernel 6.12 -- --kernel 6.12 --ops 1`") == [
+        "midfolio live --kernel 6.12 --ops 1"
+    ]
+    assert unknown_words("`midfolio vm --kernel 6.12 -- --ops 1`") == []
     assert unknown_words("`midfolio fuzz --cases 1`, `--deny CLASS`, `grep --include=x`") == []
 
 
