@@ -411,7 +411,10 @@ def test_of_two_reports_the_last_counts() -> None:
     ("console", "said"),
     [
         ("", "the guest did not start"),
-        ("SeaBIOS\nBooting\n", "did not start; its last words: Booting"),
+        (
+            "SeaBIOS\n\x1bc\x1b[?7l\x1b[2JBooting\n\x1b[2J\n",
+            "did not start; its last words: Booting$",
+        ),
         (f"{init.STARTED}\nlive: 3 operations\n", "no report; its last words: live: 3 operations"),
         (
             f"x\n[ 1] Kernel panic - not syncing: oops\n{init.STARTED}\n[ 2] Rebooting\n",
@@ -466,10 +469,15 @@ def test_a_guest_that_hangs_is_ended_at_the_limit(
 def test_old_runs_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boot, "KEPT_RUNS", 3)
     for number in range(5):
-        (tmp_path / f"2000010{number}-run").mkdir()
-    newest_one = boot.new_folder(tmp_path, "6.12")
-    kept = sorted(path.name for path in tmp_path.iterdir())
-    assert kept == ["20000103-run", "20000104-run", newest_one.name]
+        # The last one still runs: it is this process.
+        pid = os.getpid() if number == 4 else 1 << 30
+        (tmp_path / f"2000010{number}-0-{pid}-run" / boot.IMAGES).mkdir(parents=True)
+    new = boot.new_folder(tmp_path, "6.12")
+    kept = sorted(tmp_path.iterdir())
+    assert [path.name[:8] for path in kept[:2]] == ["20000103", "20000104"]
+    assert kept[2:] == [new]
+    # A killed run leaves a hundred megabytes.
+    assert [(path / boot.IMAGES).exists() for path in kept] == [False, True, False]
 
 
 def test_only_case_files_come_out_of_a_guest(

@@ -19,6 +19,8 @@ from .absent import Absent
 from .machine import Machine
 
 MEMORY_MIB = 1024
+# The initramfs and the disk of a run, in its folder until it ends.
+IMAGES = "images"
 # The folders of the last runs that are kept.
 KEPT_RUNS = 50
 
@@ -112,8 +114,8 @@ def _watch(
                     return False
                 time.sleep(0.1)
                 for line in seen.read().decode(errors="replace").splitlines():
-                    if line.strip():
-                        progress(line.strip())
+                    if said := report.printable(line):
+                        progress(said)
             return True
         finally:
             if process.poll() is None:
@@ -138,11 +140,17 @@ def make_disk(path: Path, mib: int = 128) -> Path | None:
 
 
 def new_folder(directory: Path, name: str) -> Path:
-    """A new folder for one run below `directory`, the oldest beyond KEPT_RUNS removed."""
+    """A new folder for one run below `directory`, the oldest beyond KEPT_RUNS removed.
+
+    So are the images of runs that were killed: a hundred megabytes each.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     runs = sorted(path for path in directory.iterdir() if path.is_dir())
     for old in runs[: max(len(runs) - KEPT_RUNS + 1, 0)]:
         shutil.rmtree(old, ignore_errors=True)
+    for run_folder in runs:
+        if not Path(f"/proc/{run_folder.name.split('-')[2]}").exists():
+            shutil.rmtree(run_folder / IMAGES, ignore_errors=True)
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     folder = directory / f"{stamp}-{os.getpid()}-{name}"
     folder.mkdir()

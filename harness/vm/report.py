@@ -14,6 +14,7 @@ from typing import NamedTuple
 from .init import BEGIN, END, STARTED
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/=]+")
+_ESCAPE = re.compile(r"\x1b(\[[0-9;?=]*[A-Za-z]|[a-z])")
 
 
 class Report(NamedTuple):
@@ -48,8 +49,13 @@ def parse(console: str) -> Report:
     raise BadReport("the guest ended in the middle of its report")
 
 
+def printable(line: str) -> str:
+    """A line of a console without what moves cursors: firmware clears the screen."""
+    return "".join(c for c in _ESCAPE.sub("", line) if c.isprintable()).strip()
+
+
 def _how_it_ended(lines: list[str]) -> str:
-    said = [line.strip() for line in lines if line.strip()]
+    said = [text for line in lines if (text := printable(line))]
     panics = [line for line in said if "Kernel panic" in line]
     if panics:
         return f"the guest's kernel gave up: {panics[0]}"

@@ -80,16 +80,16 @@ def run(
         progress("gathering a Python for the guest")
         land = userland.own() if python == OWN else userland.debian(archive, machine, place)
         folder = boot.new_folder(place / "runs", Path(image.name).name)
-    heavy = folder / "guest"
+    images = folder / boot.IMAGES
     try:
-        disk = boot.make_disk(heavy / "disk")
-        archive_path = heavy / "initramfs"
+        disk = boot.make_disk(images / "disk")
+        archive_path = images / "initramfs"
         initramfs.build(archive_path, land, command, disk=disk is not None)
         progress(f"booting {image.name}")
         guest = boot.Guest(machine, image.path, archive_path, disk)
         report = boot.run(guest, folder, limit, progress)
     finally:
-        shutil.rmtree(heavy, ignore_errors=True)
+        shutil.rmtree(images, ignore_errors=True)
     return Session(image.name, image.note, folder, report, copy_findings(report.files))
 
 

@@ -63,6 +63,9 @@ class Userland(NamedTuple):
 def own() -> Userland:
     """The running interpreter, its standard library, the libraries, and what they link."""
     python = Path(sys.executable).resolve()
+    # A script's first line: BINPRM_BUF_SIZE in include/uapi/linux/binfmts.h, and no blank in it.
+    if len(f"#!{python} -I\n") > 255 or " " in str(python):
+        raise Absent(f"no script can name {python}; --python debian does without")
     stdlib = Path(sysconfig.get_path("stdlib")).resolve()
     entries = [_at(python), *(_at(path) for path in _used(stdlib))]
     for name in LIBRARIES:
