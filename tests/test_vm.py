@@ -176,7 +176,7 @@ def test_apt_has_a_state_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name in ("Dir::State", "Dir::State::lists", "Dir::State::status", "Dir::Cache"):
         assert re.search(rf'^{name} "{re.escape(str(tmp_path))}/apt', text, re.MULTILINE), name
     for name in ("Parts", "main", "sourceparts", "preferences", "preferencesparts"):
-        assert f'Dir::Etc::{name} "-";' in text
+        assert f'Dir::Etc::{name} "/dev/null";' in text
     sources = (tmp_path / "apt" / "debian.sources").read_text()
     assert "URIs: http://mirror.test/debian/\n" in sources
     assert "Architectures: amd64\n" in sources
@@ -538,7 +538,12 @@ def test_without_qemu_or_sense_one_line_and_nothing_changed(
 @pytest.mark.parametrize(
     ("kernel_spec", "update", "code", "said"),
     [
-        ("6.12", "echo 'E: no route' >&2; exit 100", 4, "apt-get -q update failed: E: no route"),
+        (
+            "6.12",
+            "echo 'W: odd' >&2; echo 'E: no route' >&2; exit 100",
+            4,
+            "apt-get -q update failed: E: no route",
+        ),
         ("5.4", "true", 2, "no kernel 5.4 among Debian's cloud-amd64 packages; found 6.12.117"),
         ("six", "true", 2, "unknown kernel 'six'; expected a version"),
         ("./none", "true", 2, "./none: no such file"),

@@ -128,12 +128,12 @@ class Archive:
             f"Architectures: {self.arch}\n{signed_by}"
         )
         settings = {
-            "Dir::Etc::Parts": "-",
-            "Dir::Etc::main": "-",
+            "Dir::Etc::Parts": "/dev/null",
+            "Dir::Etc::main": "/dev/null",
             "Dir::Etc::sourcelist": root / "debian.sources",
-            "Dir::Etc::sourceparts": "-",
-            "Dir::Etc::preferences": "-",
-            "Dir::Etc::preferencesparts": "-",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::Etc::preferences": "/dev/null",
+            "Dir::Etc::preferencesparts": "/dev/null",
             "Dir::State": root,
             "Dir::State::lists": root / "lists",
             "Dir::State::status": root / "status",
@@ -184,7 +184,8 @@ def _run(command: list[str], cwd: Path | None = None, **environment: str) -> str
 
 def _complaint(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"(E|W|Err):", line)]
+    # Warnings may be about anything; errors, by their mark, are what ended it.
+    errors = [line for mark in ("E:", "Err:", "W:") for line in lines if line.startswith(mark)]
     return (errors or lines or ["it said nothing"])[0]
 
 
