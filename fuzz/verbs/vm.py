@@ -31,7 +31,7 @@ BOOT_SECONDS = 300.0
     "--time",
     "seconds",
     type=click.FloatRange(min=1),
-    default=60.0,
+    default=120.0,
     show_default=True,
     help="Seconds that midfolio live runs in the guest.",
 )
