@@ -13,6 +13,7 @@ import numpy as np
 from fuzz.hunter import Hunter
 from fuzz.sources import sources
 from harness.case import layout_of
+from harness.features import MAX_FEATURES, finder_of
 from harness.run import judge_case
 from harness.targets import load
 from harness.workspace import set_up
@@ -20,6 +21,8 @@ from mm.jit import ROOT
 from mm.state import NR_FLUSHES, NR_STAMPS
 
 CASES_PER_LINE = 500
+# Features of every so-many-th case are hashed.
+FEATURES_EVERY = 10
 
 
 def main() -> None:
@@ -44,11 +47,12 @@ def corpus_line(arch: str) -> str:
 
 
 def random_hash(arch: str, first: int, last: int) -> str:
-    """A hash over the words, logs and classes of random cases [first, last) of seed 20."""
+    """A hash over the words, logs, classes and features of random cases [first, last) of seed 20."""
     digest = hashlib.sha256()
     entries = max(4, layout_of(arch).block)
     hunter = Hunter(load("batched", arch), "7.3", seed=20, window=entries)
-    workspace = hunter.workspace
+    workspace, finder = hunter.workspace, finder_of(arch)
+    features = np.zeros(MAX_FEATURES, np.uint64)
     with np.errstate(over="ignore"):
         for index in range(first, last):
             wild = hunter.generate(hunter.choices, workspace.case, np.uint64(20), np.uint64(index))
@@ -65,6 +69,9 @@ def random_hash(arch: str, first: int, last: int) -> str:
             digest.update(workspace.found[:entries].tobytes())
             changed = workspace.changed[:entries] != 0
             digest.update(workspace.result[:entries][changed].tobytes())
+            if index % FEATURES_EVERY == 0:
+                count = finder(hunter.handle, features)
+                digest.update(features[:count].tobytes())
     return digest.hexdigest()
 
 

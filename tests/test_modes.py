@@ -32,7 +32,7 @@ def lines_of(process: subprocess.Popen[str]) -> list[str]:
 
 @pytest.mark.parametrize("arch", SIZES)
 def test_both_modes_leave_the_same_bytes(arch: str) -> None:
-    """Of the corpus and of random cases: entries, logs, counts and every class bit.
+    """Of the corpus and of random cases: entries, logs, counts, every class bit, features.
 
     One process compiles, as each that finds no cache would do so for itself.
     """

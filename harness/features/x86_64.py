@@ -1,0 +1,13 @@
+"""The features of cases of x86_64, compiled for a campaign's loop."""
+
+from mm.jit import entry
+
+from ..handle import workspace_of
+from ..words.x86_64 import WORDS
+from .rules import find_features, numba_features
+
+
+@entry(numba_features)
+def features(handle, out):
+    """Fill `out` with the features of the judged case; how many they are."""
+    return find_features(WORDS, workspace_of(handle), out)
