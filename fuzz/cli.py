@@ -19,6 +19,8 @@ VERBS = {
     "replay": "Run case files, directories, case numbers or case: lines again.",
     "show": "Draw a case and what both sides make of it.",
     "shrink": "Make a case simpler that still diverges by the same class.",
+    "cmin": "Choose the fewest case files that show all that a corpus shows.",
+    "merge": "Add to a corpus the case files that show something new.",
     "exhaust": "Run every case of a few entries and certify what was seen.",
     "conform": "Compare both sides with golden vectors of compiled kernel code.",
     "live": "Hold the running kernel against a model of it.",

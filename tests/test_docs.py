@@ -29,6 +29,7 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "docs/cmin.md",
     "docs/design.md",
     "docs/exhaust.md",
     "docs/fidelity.md",

@@ -43,6 +43,9 @@ deny = click.option(
     metavar="CLASS",
     help="Count an explained class as a divergence; may be given more than once.",
 )
+jobs = click.option(
+    "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Print results only, no progress.")
 
