@@ -15,6 +15,9 @@ from .casefile import Expect, case_id, case_line, format_case
 from .differences import primary, red
 from .render import finding, plain
 from .run import Judgement
+from .whole import write_whole
+
+VARIABLE = "MIDFOLIO_FINDINGS"
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,18 @@ class Number:
 
 def directory() -> Path:
     """Where findings are written: MIDFOLIO_FINDINGS, else in the checkout."""
-    return Path(os.environ.get("MIDFOLIO_FINDINGS", ROOT / ".midfolio" / "findings"))
+    return Path(os.environ.get(VARIABLE, ROOT / ".midfolio" / "findings"))
 
 
-def save(judgement: Judgement, number: Number | None, denied: int = 0) -> Path:
-    """Write the finding's case file and return its path."""
+def save(
+    judgement: Judgement, number: Number | None, denied: int = 0, folder: Path | None = None
+) -> Path:
+    """Write the finding's case file to `folder`, else `directory()`, and return its path.
+
+    It is there in whole or not at all; OSError where it cannot be written.
+    """
     name = primary(red(judgement, denied))
-    path = directory() / f"{name}-{case_id(judgement.case)}.case"
+    path = (folder or directory()) / f"{name}-{case_id(judgement.case)}.case"
     remarks = [] if number is None else [f"Random case {number}."]
     write_whole(path, text_of(judgement, name, remarks, denied))
     return path
@@ -55,14 +63,6 @@ def text_of(judgement: Judgement, name: str, remarks: Sequence[str], denied: int
         comments=tuple(comments),
         expect=(Expect(target=judgement.target, divergence=name),),
     )
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` beside `path` and rename it, so that no half file is ever there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def replay_lines(

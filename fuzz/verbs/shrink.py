@@ -227,7 +227,8 @@ def _write(
         return None
     from harness import classes
     from harness.casefile import case_id
-    from harness.findings import directory, text_of, write_whole
+    from harness.findings import directory, text_of
+    from harness.whole import write_whole
 
     # The name of a file, not where it was on this machine.
     remarks = [f"Shrunk from {Path(source.name).name}.", *_tried(shrinker, certificate)]
