@@ -5,8 +5,6 @@ each, by rename, and a run that was killed goes on behind it. The range in the m
 is run by this process too, which must come to the same as the job that has it.
 """
 
-import hashlib
-import inspect
 import json
 import multiprocessing
 import signal
@@ -25,10 +23,11 @@ from harness.findings import replay_lines, save
 from harness.relation import ANY, EXACT, NONE
 from harness.render import finding
 from harness.run import judge_case
-from harness.targets import Target, load
-from mm.jit import COMPILED, ROOT, sources_hash
+from harness.targets import load
+from mm.jit import COMPILED, ROOT
 
 from .. import exits
+from ..content import content_of
 from ..hunter import RED
 from ..terminal import Progress, print_lines
 from .certificate import certificate, described, lines, to_json, write
@@ -81,16 +80,6 @@ class Plan:
         return "-".join([*words, self.target.replace(":", "-").replace("/", "-")])
 
 
-def sources_of(target: Target) -> str:
-    """A hash of all that a verdict depends on: the sources, and those of a target of one's own."""
-    if ":" not in target.name or target.name.startswith("zoo:"):
-        return sources_hash()
-    function: Any = target.function
-    own = inspect.getsourcefile(inspect.unwrap(getattr(function, "py_func", function)))
-    text = Path(own).read_bytes() if own else b""
-    return f"{sources_hash()}+{hashlib.sha256(text).hexdigest()[:16]}"
-
-
 _worker: Runner | None = None
 
 
@@ -121,7 +110,7 @@ class Exhaust:
         if COMPILED and not self.runner.target.compiled:
             raise CaseError(f"exhaust needs a compiled target, and {plan.target} is none")
         self.chunks = self.scope.chunks(CHUNK if COMPILED else INTERPRETED_CHUNK)
-        sources = sources_of(self.runner.target)
+        sources = content_of(plan.target, plan.arch)
         self.about = described(self.scope, plan.target, _BATCHING[plan.batching], sources)
         self.state_path = plan.directory / f"{plan.name}.state.json"
         self.done, self.sums, self.check = 0, Sums(), ""
