@@ -24,6 +24,8 @@ def run() -> int:
         return _fail(exits.BAD_INPUT, error.format_message())
     except (click.Abort, KeyboardInterrupt):
         return _fail(exits.INTERRUPTED_TWICE, "interrupted")
+    except exits.NotWritten as error:
+        return _fail(exits.INTERNAL, str(error))
     except BrokenPipeError:
         # The reader went away, as `| head` does; that is its good right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

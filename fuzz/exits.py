@@ -25,6 +25,10 @@ PRECEDENCE = (
 )
 
 
+class NotWritten(Exception):
+    """A result that could not be written; what was written before is whole."""
+
+
 def worst(codes: list[int]) -> int:
     """The code that wins among `codes`; OK for none."""
     return min(codes, key=PRECEDENCE.index, default=OK)
