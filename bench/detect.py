@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from harness.conform import HISTORICAL
@@ -43,7 +44,9 @@ def detection(arch: str, rounds: int = 5) -> Detection:
     for seed in range(rounds + 1):
         alone, _ = _cpu_of("-c", IMPORTS.format(arch=arch))
         options = ["--arch", arch, "--target", HISTORICAL, "--seed", str(seed), "--cases", "500"]
-        whole, printed = _cpu_of("-m", "fuzz.cli", "fuzz", *options, "--json")
+        with TemporaryDirectory() as work:  # no campaign of the user's goes on
+            options += ["--work", work, "--json"]
+            whole, printed = _cpu_of("-m", "fuzz.cli", "fuzz", *options)
         # The first round may still compile.
         if seed:
             record = json.loads(printed)

@@ -1,10 +1,9 @@
 """A campaign: canaries first, then chunks of random cases over one or more processes.
 
 Each chunk is a range of case numbers; tallies are sums, so results merge to the
-same whatever the order, and one job or eight report the same.
+same whatever the order. In a work directory it goes on where an earlier run ended.
 """
 
-import multiprocessing
 import signal
 import time
 from collections.abc import Iterator
@@ -13,24 +12,22 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
-
 from harness import classes
-from harness.canaries import canaries_of, number_of
-from harness.census import CASES, empty_tally
-from harness.conform import HISTORICAL
 from harness.findings import replay_lines, save
-from harness.relation import EXACT, NONE
+from harness.relation import EXACT
 from harness.render import finding
 from harness.targets import load
 
-from . import exits
+from . import alarm, exits
+from .chunks import Chunk, run_chunk, run_in_jobs
 from .hunter import RED, Found, Hunter
+from .novelty import NR_SIGHTS, Novelty, sights
+from .store.journal import Journal
+from .store.ranges import Ranges
+from .store.standing import Kept, Standing
 from .terminal import Progress, print_lines
 from .workers import Workers
 
-# A canary is due within so many cases; each took fewer than ten when it was planted.
-CANARY_CASES = 3_000
 # Small enough that Ctrl-C and the progress line answer at once.
 CHUNK = 10_000
 PYTHON_CHUNK = 50
@@ -47,11 +44,13 @@ class Plan:
     batching: int = EXACT
     denied: int = 0
     cap: int = 3
-    cases: int | None = None
-    seconds: float | None = None
+    cases: int | None = None  # in all, over all runs
+    seconds: float | None = None  # of this run
+    plateau: float | None = None  # seconds of this run in which nothing new is seen
     jobs: int = 1
     window: int = 0
     hang: float = 10.0  # seconds until a target that can take its process down is given up
+    engine: str = "random"
 
     def hunter(self, target: str | None = None) -> Hunter:
         """A hunter for this plan, or for another target under the same plan."""
@@ -66,102 +65,95 @@ class Plan:
         )
 
 
-@dataclass
-class Chunk:
-    """What one range of cases gave."""
-
-    first: int
-    last: int
-    tally: Any
-    seen: Any
-    found: list[Found]
-
-
-def run_chunk(hunter: Hunter, first: int, last: int) -> Chunk:
-    """Run cases [first, last) and give what they added; the hunter's counts restart."""
-    hunter.tally[:] = 0
-    hunter.seen[:] = 0
-    found = [hunter.found(index) for index in hunter.finds(first, last)]
-    return Chunk(first, last, hunter.tally.copy(), hunter.seen.copy(), found)
-
-
-_worker: Hunter | None = None
-
-
-def _start_worker(plan: Plan) -> None:
-    """Make this process's hunter; Ctrl-C is the parent's business."""
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _worker = plan.hunter()
-
-
-def _work(bounds: tuple[int, int]) -> Chunk:
-    assert _worker is not None
-    return run_chunk(_worker, *bounds)
-
-
 class Campaign:
     """One campaign and what it found so far."""
 
-    def __init__(self, plan: Plan, *, quiet: bool) -> None:
-        """Prepare; nothing runs yet. `quiet`: results only."""
+    def __init__(self, plan: Plan, *, quiet: bool, journal: Journal | None = None) -> None:
+        """Prepare; nothing runs yet. `quiet`: results only. `journal`: what is known, and kept."""
         self.plan = plan
         self.quiet = quiet
-        self.tally = empty_tally()
-        self.seen = np.zeros(classes.NR_CLASSES, np.int64)
-        self.paths: list[Path] = []
-        self.shown: dict[str, int] = {}
-        self.flaky: list[str] = []
+        self.journal = journal
+        self.standing = journal.standing if journal else Standing()
+        self.before = self.standing.cases  # cases of earlier runs
+        self.seconds_before = self.standing.seconds
         self.interrupted = False
-        self.elapsed = 0.0
         self.cpu = 0.0
-        self.first_finding: float | None = None
         self.canary_line = ""
         self.stopped = ""  # why a campaign ended before its budget was used up
         self.hunter = plan.hunter()
+        self.novelty = Novelty(self.tally)
+
+    @property
+    def tally(self) -> Any:
+        """The counts, of earlier runs too, as in `harness.census`."""
+        return self.standing.tally
+
+    @property
+    def seen(self) -> Any:
+        """Per class, the cases that diverged by it."""
+        return self.standing.seen
+
+    @property
+    def flaky(self) -> list[str]:
+        """The cases that diverged only sometimes."""
+        return self.standing.flaky
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of the findings."""
+        return [kept.path for kept in self.standing.kept]
+
+    @property
+    def first_finding(self) -> float | None:
+        """After how many seconds the first finding came."""
+        return self.standing.first_finding
+
+    @property
+    def elapsed(self) -> float:
+        """How many seconds the campaign has run, earlier runs included."""
+        return self.standing.seconds
 
     # Canaries.
 
     def missed_canaries(self) -> list[str]:
-        """The names of canaries that the loop did not catch; empty if the alarm works.
-
-        Each goes through the loop that the campaign will run, with the reference
-        as the sound target whose outcome is spoiled.
-        """
-        missed = []
+        """The names of canaries that the loop did not catch; empty if the alarm works."""
         started = time.perf_counter()
-        canaries = canaries_of(self.plan.arch)
-        sound = load("reference", self.plan.arch)
-        hunter = Hunter(sound, self.plan.kernel, seed=1, batching=NONE, cap=1)
-        for canary in canaries:
-            hunter.seen[:] = 0
-            wanted = 1 << classes.NUMBER[canary.shows]
-            if hunter.hunt(0, CANARY_CASES, number_of(canary), wanted) == CANARY_CASES:
-                missed.append(f"{canary.name} ({canary.shows})")
-        # The one that only a batch that starts in the middle of a folio can show.
-        mid_folio = Hunter(load(HISTORICAL, self.plan.arch), self.plan.kernel, seed=1, cap=1)
-        if mid_folio.hunt(0, CANARY_CASES) == CANARY_CASES:
-            missed.append(HISTORICAL)
+        missed = alarm.missed_canaries(self.plan.arch, self.plan.kernel)
         took = time.perf_counter() - started
-        self.canary_line = (
-            f"canaries: {len(canaries) + 1} of {len(canaries) + 1} caught in {took:.2f} s"
-        )
+        count = alarm.nr_canaries(self.plan.arch)
+        self.canary_line = f"canaries: {count} of {count} caught in {took:.2f} s"
         return missed
 
     # The campaign itself.
+
+    def resume_line(self) -> str:
+        """What is skipped, in one line; empty if nothing is."""
+        if not self.before:
+            return ""
+        first, last = self.standing.done.next_missing(0)
+        done = f"{self.before} cases done before"
+        if self.plan.cases is not None and first >= self.plan.cases:
+            return f"{self.plan.arch}: nothing left to do; {done}"
+        later = "" if last is None else ", some behind it, too"
+        found = f", {self.diverging()} diverged" if self.diverging() else ""
+        return f"{self.plan.arch}: goes on at case {first}; {done}{later}{found}"
 
     def run(self) -> None:
         """Run until the plan's budget is used up or a first Ctrl-C."""
         progress = Progress(quiet=self.quiet)
         started, cpu = time.perf_counter(), time.process_time()
         before = signal.signal(signal.SIGINT, self._interrupt)
+        self.novelty = Novelty(self.tally)
         try:
             for chunk in self._chunks(started):
                 self._merge(chunk, progress, started)
         finally:
             signal.signal(signal.SIGINT, before)
             progress.clear()
-        self.elapsed = time.perf_counter() - started
+            took = time.perf_counter() - started
+            self.standing.seconds = self.seconds_before + took
+            if self.journal:
+                self.journal.close(took)
         self.cpu = time.process_time() - cpu
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
@@ -173,68 +165,79 @@ class Campaign:
     def _bounds(self, started: float) -> Iterator[tuple[int, int]]:
         size = CHUNK if self.hunter.target.compiled else PYTHON_CHUNK
         # A first small chunk shows a shallow bug at once.
-        first, step = 0, min(size, 500)
+        step = min(size, 500)
+        done, first, any_yet = Ranges(self.standing.done), 0, False
         while not self.interrupted:
-            last = first + step
-            if self.plan.cases is not None:
-                last = min(last, self.plan.cases)
-            out_of_time = (
-                self.plan.seconds is not None and time.perf_counter() - started >= self.plan.seconds
-            )
-            if first == last or (out_of_time and first > 0):
+            first, known = done.next_missing(first)
+            ends = (first + step, known, self.plan.cases)
+            last = min(end for end in ends if end is not None)
+            if first >= last or (any_yet and self._is_over(started)):
                 return
             yield first, last
-            first, step = last, size
+            first, step, any_yet = last, size, True
+
+    def _is_over(self, started: float) -> bool:
+        """Whether time is up, or nothing new comes."""
+        plan = self.plan
+        if plan.seconds is not None and time.perf_counter() - started >= plan.seconds:
+            return True
+        if plan.plateau is not None and self.novelty.seconds() >= plan.plateau:
+            self.stopped = f"plateau: nothing new for {plan.plateau:g} s"
+            return True
+        return False
 
     def _chunks(self, started: float) -> Iterator[Chunk]:
+        bounds = self._bounds(started)
         if self.hunter.target.contained:
             workers = Workers(self.plan.hunter, self.plan.jobs, self.plan.hang)
-            for part in workers.run(self._bounds(started)):
+            for part in workers.run(bounds):
                 yield Chunk(part.first, part.last, part.tally, part.seen, part.found)
-            self.stopped = workers.why
-            return
-        if self.plan.jobs == 1:
-            for first, last in self._bounds(started):
+            self.stopped = workers.why or self.stopped
+        elif self.plan.jobs == 1:
+            for first, last in bounds:
                 yield run_chunk(self.hunter, first, last)
-            return
-        # Forked after everything is compiled and loaded.
-        context = multiprocessing.get_context("fork")
-        with context.Pool(self.plan.jobs, _start_worker, (self.plan,)) as pool:
-            under_way: list[Any] = []
-            for bounds in self._bounds(started):
-                under_way.append(pool.apply_async(_work, (bounds,)))
-                if len(under_way) > 2 * self.plan.jobs:
-                    yield under_way.pop(0).get()
-            for result in under_way:
-                yield result.get()
+        else:
+            yield from run_in_jobs(self.plan.hunter, self.plan.jobs, bounds)
 
     def _merge(self, chunk: Chunk, progress: Progress, started: float) -> None:
-        self.tally += chunk.tally
-        self.seen += chunk.seen
-        for found in chunk.found:
-            self._keep(found, progress, started)
+        standing = self.standing
+        standing.tally += chunk.tally
+        standing.seen += chunk.seen
+        standing.done.add(chunk.first, chunk.last)
         took = time.perf_counter() - started
-        cases = int(self.tally[CASES])
-        findings = int(self.seen.sum())
-        progress.update(
-            f"fuzz: {cases} cases, {cases / max(took, 1e-9):.0f} cases/s, {findings} diverge"
-        )
+        standing.seconds = self.seconds_before + took
+        kept = [(found, file) for found in chunk.found if (file := self._keep(found))]
+        self.novelty.look(standing.tally, other=bool(kept))
+        # Before it is shown: what a user has seen must not be lost.
+        if self.journal:
+            self.journal.note(took, at_once=bool(kept))
+        for found, file in kept:
+            self._show(found, file, progress)
+        progress.update(self._progress_line(took))
 
-    def _keep(self, found: Found, progress: Progress, started: float) -> None:
-        """Save and show a finding, unless its class has had its share."""
+    def _keep(self, found: Found) -> Kept | None:
+        """Save a finding, unless its class has had its share."""
         bits = found.judgement.union & (RED | self.plan.denied)
         if not bits:
             # The loop saw a divergence that a second run of the same case does not show.
             self.flaky.append(str(found.number))
-            return
+            return None
         name = classes.names(bits)[0]
-        if self.shown.get(name, 0) >= self.plan.cap:
-            return
-        self.shown[name] = self.shown.get(name, 0) + 1
-        path = save(found.judgement, found.number, self.plan.denied)
-        self.paths.append(path)
-        if self.first_finding is None:
-            self.first_finding = time.perf_counter() - started
+        if self.standing.kept_of(name) >= self.plan.cap:
+            return None
+        if self.journal:
+            kept = self.journal.keep(found, name)
+        else:
+            path = save(found.judgement, found.number, self.plan.denied)
+            kept = Kept(name, path, str(found.number))
+        if any(kept.path == known.path for known in self.standing.kept):
+            return None  # two numbers of one case
+        self.standing.kept.append(kept)
+        if self.standing.first_finding is None:
+            self.standing.first_finding = self.standing.seconds
+        return kept
+
+    def _show(self, found: Found, kept: Kept, progress: Progress) -> None:
         if self.quiet:
             return
         progress.clear()
@@ -242,9 +245,23 @@ class Campaign:
         print_lines(finding(found.judgement, self.plan.denied))
         print()
         case, target = found.judgement.case, found.judgement.target
-        for line in replay_lines(case, target, path, found.number):
+        for line in replay_lines(case, target, kept.path, found.number):
             print(f"    replay:  {line}")
         print(flush=True)
+
+    def _progress_line(self, took: float) -> str:
+        cases = self.standing.cases
+        rate = (cases - self.before) / max(took, 1e-9)
+        line = (
+            f"fuzz: {self.plan.arch}: {cases} cases, {rate:.0f} cases/s, "
+            f"{sights(self.tally)} of {NR_SIGHTS} sights"
+        )
+        if self.journal and self.journal.corpus:
+            line += f", corpus {self.journal.corpus}"
+        if not self.diverging():
+            return f"{line}, nothing diverges"
+        by_class = (f"{count} {name}" for name, count in self.standing.diverging().items())
+        return f"{line}, {self.diverging()} diverge: {', '.join(by_class)}"
 
     # The end.
 
@@ -252,27 +269,28 @@ class Campaign:
         """How many cases diverged, shown or not."""
         return int(self.seen.sum())
 
+    def is_complete(self) -> bool:
+        """Whether every case of a budget of cases is done."""
+        return self.plan.cases is not None and self.standing.done.has(0, self.plan.cases)
+
     def exit_code(self) -> int:
-        """The exit code of the campaign."""
+        """The exit code of the campaign, over all its runs."""
         codes = [exits.OK]
         if self.flaky:
             codes.append(exits.FLAKY)
         if self.diverging():
             codes.append(exits.DIVERGENCE)
-        if int(self.tally[CASES]) == 0:
+        if self.standing.cases == self.before and not self.is_complete():
             codes.append(exits.TOO_LITTLE)
         return exits.worst(codes)
 
     def why(self) -> str:
         """What ended the campaign."""
-        why = "time budget reached" if self.plan.cases is None else "case budget reached"
-        if (
-            self.plan.cases is not None
-            and self.plan.seconds is not None
-            and int(self.tally[CASES]) < self.plan.cases
-        ):
-            why = "time budget reached"
-        return "interrupted" if self.interrupted else self.stopped or why
+        if self.interrupted:
+            return "interrupted"
+        if self.stopped:
+            return self.stopped
+        return "case budget reached" if self.is_complete() else "time budget reached"
 
     def ending(self) -> str:
         """What the campaign ended with, and why, in one line."""
@@ -280,4 +298,5 @@ class Campaign:
         what = f"{found} cases diverge" if found else "nothing unexplained"
         if self.flaky:
             what += f", {len(self.flaky)} do so only sometimes ({self.flaky[0]})"
-        return f"{int(self.tally[CASES])} cases, {what}; {self.why()}"
+        before = f" ({self.before} of them before)" if self.before else ""
+        return f"{self.standing.cases} cases{before}, {what}; {self.why()}"

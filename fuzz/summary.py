@@ -95,6 +95,7 @@ def record(campaign: "Campaign") -> dict[str, Any]:
         "kernel": campaign.plan.kernel,
         "seed": campaign.plan.seed,
         "cases": int(tally[CASES]),
+        "cases_before": campaign.before,
         "entries": int(tally[ENTRIES]),
         "described": int(tally[DESCRIBED]),
         "described_entries": int(tally[DESCRIBED_ENTRIES]),

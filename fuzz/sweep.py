@@ -7,6 +7,7 @@ from harness.census import CASES, ENTRIES
 
 from . import exits
 from .runner import Campaign, Plan
+from .store.journal import Journal
 from .summary import record
 
 
@@ -24,9 +25,9 @@ class Sweep:
     quiet: bool
     campaigns: list[Campaign] = field(default_factory=list)
 
-    def add(self, plan: Plan) -> Campaign:
-        """A campaign for `plan`, not run yet."""
-        campaign = Campaign(plan, quiet=self.quiet)
+    def add(self, plan: Plan, journal: Journal | None = None) -> Campaign:
+        """A campaign for `plan`, not run yet, that `journal` keeps."""
+        campaign = Campaign(plan, quiet=self.quiet, journal=journal)
         self.campaigns.append(campaign)
         return campaign
 
@@ -39,13 +40,15 @@ class Sweep:
         if len(self.campaigns) == 1:
             return self.campaigns[0].ending()
         cases = sum(int(campaign.tally[CASES]) for campaign in self.campaigns)
+        earlier = sum(campaign.before for campaign in self.campaigns)
+        before = f" ({earlier} of them before)" if earlier else ""
         names = ", ".join(campaign.plan.arch for campaign in self.campaigns)
         found = sum(campaign.diverging() for campaign in self.campaigns)
         what = f"{found} cases diverge" if found else "nothing unexplained"
         flaky = sum(len(campaign.flaky) for campaign in self.campaigns)
         if flaky:
             what += f", {flaky} do so only sometimes"
-        return f"{cases} cases of {names}, {what}; {self.campaigns[-1].why()}"
+        return f"{cases} cases of {names}{before}, {what}; {self.campaigns[-1].why()}"
 
     def record(self) -> dict[str, Any]:
         """The sums, and each campaign's record, as plain data."""
@@ -57,6 +60,7 @@ class Sweep:
             "seed": plan.seed,
             "arches": [campaign.plan.arch for campaign in self.campaigns],
             "cases": sum(int(campaign.tally[CASES]) for campaign in self.campaigns),
+            "cases_before": sum(campaign.before for campaign in self.campaigns),
             "entries": sum(int(campaign.tally[ENTRIES]) for campaign in self.campaigns),
             "seconds": round(sum(campaign.elapsed for campaign in self.campaigns), 3),
             "first_finding_seconds": first[0] if first else None,

@@ -6,7 +6,7 @@ The reference is the sound target, as in a campaign: nothing that it leaves is a
 import numpy as np
 import pytest
 
-import fuzz.runner
+import fuzz.alarm
 from fuzz.hunter import Hunter
 from fuzz.runner import Campaign, Plan
 from harness import classes, coverage, demand, invariants, judge, relation
@@ -106,8 +106,8 @@ def test_every_judge_of_an_architecture_has_a_canary_there(arch: str):
 @pytest.mark.parametrize("arch", ARCHES)
 def test_campaign_reports_a_missed_canary(arch: str, monkeypatch: pytest.MonkeyPatch):
     two = tuple(c for c in CANARIES if c.shows in ("pages-wrong", "flush-unneeded"))
-    monkeypatch.setattr(fuzz.runner, "canaries_of", {arch: two}.__getitem__)
-    monkeypatch.setattr(fuzz.runner, "CANARY_CASES", 60)
+    monkeypatch.setattr(fuzz.alarm, "canaries_of", {arch: two}.__getitem__)
+    monkeypatch.setattr(fuzz.alarm, "CANARY_CASES", 60)
     campaign = Campaign(Plan(arch, "7.3", "batched", seed=1, window=16), quiet=True)
     assert campaign.missed_canaries() == []
     silence(monkeypatch, "pages-wrong")

@@ -30,6 +30,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docs/cmin.md",
+    "docs/campaigns.md",
     "docs/design.md",
     "docs/exhaust.md",
     "docs/fidelity.md",

@@ -1,5 +1,6 @@
 """`midfolio fuzz`: a campaign of random cases."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,8 @@ from . import options
 HISTORICAL = "first-page-is-folio-head"
 
 if TYPE_CHECKING:
-    from ..runner import Campaign
+    from ..runner import Campaign, Plan
+    from ..store.work import WorkDirectory
     from ..sweep import Sweep
 
 
@@ -20,12 +22,19 @@ if TYPE_CHECKING:
 @options.target
 @options.batching
 @options.deny
-@click.option("--cases", type=click.IntRange(min=1), help="Stop after so many cases.")
+@click.option(
+    "--cases", type=click.IntRange(min=1), help="Stop after so many cases, earlier runs included."
+)
 @click.option(
     "--time",
     "seconds",
     type=click.FloatRange(min=0, min_open=True),
     help="Stop after so many seconds.",
+)
+@click.option(
+    "--plateau",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Stop when so many seconds brought nothing new.",
 )
 @click.option(
     "--seed",
@@ -49,6 +58,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="A native target that takes so much CPU time for one case hangs [default: 10].",
 )
+@options.work
+@click.option("--fresh", is_flag=True, help="Begin anew; findings that were written stay.")
 @click.option("--show-canary", is_flag=True, help="Show what the historical bug looks like first.")
 @options.as_json
 @options.quiet
@@ -60,10 +71,13 @@ def command(
     deny: tuple[str, ...],
     cases: int | None,
     seconds: float | None,
+    plateau: float | None,
     seed: int,
     jobs: int,
     per_class: int,
     hang_seconds: float | None,
+    work: Path | None,
+    fresh: bool,
     show_canary: bool,
     as_json: bool,
     quiet: bool,
@@ -73,8 +87,10 @@ def command(
     Every PTE must be explained by the reference, every flush be needed, and no
     invariant ring. Before the campaign, one canary per judge must be caught.
     Without --arch the architectures take equal shares of --cases and --time, one
-    after the other; without these it is 1,000,000 cases. Findings are written to
-    .midfolio/findings/. A first Ctrl-C ends the campaign cleanly.
+    after the other; without any of --cases, --time and --plateau it is 1,000,000 cases.
+    A first Ctrl-C ends the campaign cleanly. The same command goes on where an earlier
+    run of it ended, unless that had done all its --cases: then they are run again.
+    Findings are written to the work directory's findings/; midfolio report sums it up.
     """
     denied = options.denied_bits(deny)
     from harness.contain import hang_seconds as hang_default
@@ -82,47 +98,80 @@ def command(
 
     check_kernel(target, kernel)
     arches = options.arches_of(target, arch)
-    from ..sweep import Sweep, shares
+    from ..runner import Plan
+    from ..sweep import shares
 
-    if cases is None and seconds is None:
+    if cases is None and seconds is None and plateau is None:
         cases = 1_000_000
-    sweep = Sweep(quiet=quiet or as_json)
-    budgets = shares(cases, len(arches))
-    for name, budget in zip(arches, budgets, strict=True):
-        if budget == 0:
-            continue
-        _warm_up(name, target)
-        from ..runner import Plan
-
-        campaign = sweep.add(
-            Plan(
-                arch=name,
-                kernel=kernel,
-                target=target,
-                seed=seed,
-                batching=options.legal_batching(batching, target),
-                denied=denied,
-                cap=per_class,
-                cases=budget,
-                seconds=None if seconds is None else seconds / len(arches),
-                jobs=jobs,
-                hang=hang_default() if hang_seconds is None else hang_seconds,
-            )
+    plans = [
+        Plan(
+            arch=name,
+            kernel=kernel,
+            target=target,
+            seed=seed,
+            batching=options.legal_batching(batching, target),
+            denied=denied,
+            cap=per_class,
+            cases=budget,
+            seconds=None if seconds is None else seconds / len(arches),
+            plateau=plateau,
+            jobs=jobs,
+            hang=hang_default() if hang_seconds is None else hang_seconds,
         )
+        for name, budget in zip(arches, shares(cases, len(arches)), strict=True)
+        if budget != 0
+    ]
+    _load(plans[0])
+    from ..store.work import WorkDirectory
+
+    with WorkDirectory(work) as directory:
+        return _run(plans, directory, fresh, show_canary, as_json, quiet or as_json)
+
+
+def _load(plan: "Plan") -> None:
+    """Load a target of one's own before anything is written: it tells bad usage."""
+    if ":" in plan.target or plan.target.endswith(".so"):
+        from harness.targets import load
+
+        load(plan.target, plan.arch)
+
+
+def _run(
+    plans: "list[Plan]",
+    work: "WorkDirectory",
+    fresh: bool,
+    show_canary: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Run a campaign for each of `plans`; the exit code."""
+    from ..store.journal import Journal, is_complete
+    from ..sweep import Sweep
+
+    sweep = Sweep(quiet=quiet)
+    # A budget that is used up is no reason to run nothing: its cases are run again.
+    repeat = not fresh and all(is_complete(work, plan) for plan in plans)
+    for plan in plans:
+        _warm_up(plan.arch, plan.target)
+        journal = Journal(work, plan, fresh=fresh, repeat=repeat)
+        campaign = sweep.add(plan, journal)
         if not campaign.hunter.target.compiled:
-            _say_interpreted(target)
+            _say_interpreted(plan.target)
         if show_canary and not as_json:
-            _show_canary(name, kernel)
+            _show_canary(plan.arch, plan.kernel)
         missed = campaign.missed_canaries()
         if missed:
             click.echo(
-                f"fuzz: {name}: canary missed: {', '.join(missed)}; the fuzzer is broken", err=True
+                f"fuzz: {plan.arch}: canary missed: {', '.join(missed)}; the fuzzer is broken",
+                err=True,
             )
             return exits.CANARY_MISSED
-        if not (quiet or as_json):
+        if not quiet:
             print(campaign.canary_line)
+            if campaign.before:
+                print(campaign.resume_line())
         campaign.run()
-        if not (quiet or as_json):
+        if not quiet:
             _print(campaign)
         if campaign.interrupted:
             break

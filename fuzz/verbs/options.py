@@ -1,6 +1,7 @@
 """Options that several verbs share."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -45,6 +46,11 @@ deny = click.option(
 )
 jobs = click.option(
     "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes."
+)
+work = click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Work directory [default: MIDFOLIO_WORK, else .midfolio/ of the checkout].",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Print results only, no progress.")
