@@ -51,7 +51,7 @@ def shell(script: str, **words: object) -> subprocess.CompletedProcess[str]:
 
 def test_a_second_campaign_is_told_whose_the_directory_is(tmp_path: Path) -> None:
     with WorkDirectory(tmp_path):
-        done = midfolio(*FUZZ, "--work", str(tmp_path))
+        done = midfolio(*FUZZ, "--work", str(tmp_path), "--cases", "5")
         assert_one_line(done, 2, f"{tmp_path} is in use by process {os.getpid()} on ", " since 2")
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:2]])
         assert command in done.stderr
