@@ -6,10 +6,10 @@ import click
 
 from .. import exits
 from ..sources import Source, sources, use_interpreted
+from ..verdict import planned, verdict, witnessed
 from . import options
 
 if TYPE_CHECKING:
-    from harness.casefile import Expect
     from harness.run import Judgement
 
 
@@ -57,21 +57,22 @@ def command(
         case = source.case if kernel is None else source.case.replace(kernel=kernel)
         if arch not in (None, case.arch):
             continue
-        for name, expected in _plan(source, target):
+        shows = witnessed(source)
+        for name, expected in planned(source, target):
             check_kernel(name, case.kernel)
             loaded = load(name, case.arch)
             legal = options.legal_batching(batching, name)
             judgement = judge_case(case, loaded, legal)
             again = judge_case(case, loaded, legal)
-            code, verdict = _verdict(judgement, expected, denied)
+            code, words = verdict(judgement, expected, denied, shows)
             if (again.theirs, again.union) != (judgement.theirs, judgement.union):
-                code, verdict = exits.FLAKY, "two runs differ"
+                code, words = exits.FLAKY, "two runs differ"
             codes.append(code)
             if as_json:
                 record = judgement_record(judgement, source.name)
-                records.append({**record, "verdict": verdict, "exit": code})
+                records.append({**record, "verdict": words, "exit": code})
             else:
-                _print(source, judgement, code, verdict, denied, quiet)
+                _print(source, judgement, code, words, denied, quiet)
     if as_json:
         print_json(records)
     if not codes:
@@ -84,44 +85,15 @@ def command(
     return code
 
 
-def _plan(source: Source, target: str | None) -> "list[tuple[str, Expect | None]]":
-    """The targets to run a case on, each with what it is recorded to do there."""
-    if target is not None:
-        for expect in source.expect:
-            if expect.target in ("", target):
-                return [(target, expect)]
-        return [(target, None)]
-    if not source.expect:
-        return [("batched", None)]
-    return [(expect.target or "batched", expect) for expect in source.expect]
-
-
-def _verdict(judgement: "Judgement", expected: "Expect | None", denied: int) -> tuple[int, str]:
-    from harness import classes
-    from harness.differences import red
-
-    found = red(judgement, denied)
-    if expected is not None and expected.divergence:
-        if expected.divergence in classes.names(found):
-            return exits.OK, f"diverges as expected: {expected.divergence}"
-        if found:
-            return exits.DIVERGENCE, f"diverges, but not by {expected.divergence}"
-        return exits.STALE, f"expected {expected.divergence}, but it agrees"
-    if found:
-        return exits.DIVERGENCE, "diverges: " + ", ".join(classes.names(found))
-    explained = classes.names(judgement.union & int(classes.EXPLAINED_BITS))
-    return exits.OK, "agrees" + (f" ({', '.join(explained)})" if explained else "")
-
-
 def _print(
-    source: Source, judgement: "Judgement", code: int, verdict: str, denied: int, quiet: bool
+    source: Source, judgement: "Judgement", code: int, words: str, denied: int, quiet: bool
 ) -> None:
     from harness.render import finding
 
     from ..terminal import print_lines
 
     if not quiet or code != exits.OK:
-        print(f"{source.name} on {judgement.target}: {verdict}")
+        print(f"{source.name} on {judgement.target}: {words}")
     if code in (exits.DIVERGENCE, exits.FLAKY):
         print()
         print_lines(finding(judgement, denied))
