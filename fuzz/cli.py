@@ -21,6 +21,7 @@ VERBS = {
     "shrink": "Make a case simpler that still diverges by the same class.",
     "cmin": "Choose the fewest case files that show all that a corpus shows.",
     "merge": "Add to a corpus the case files that show something new.",
+    "gate": "One verdict for CI: canaries, recorded cases, random cases, floors.",
     "exhaust": "Run every case of a few entries and certify what was seen.",
     "conform": "Compare both sides with golden vectors of compiled kernel code.",
     "live": "Hold the running kernel against a model of it.",

@@ -153,6 +153,11 @@ class Hunter:
         _, ours = prepare(shown)
         return Found(number, judge_lost(shown, self.target.name, ours, name, (how,)))
 
+    def loses_too(self, index: int, name: str) -> bool:
+        """Whether a case that the target did not come back from, by class `name`, is no finding."""
+        del index, name
+        return False
+
     def finds(self, first: int, last: int) -> Iterator[int]:
         """The indices of the cases in [first, last) that are to be shown."""
         index = first

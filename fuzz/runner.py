@@ -19,6 +19,7 @@ from harness.render import finding
 from harness.targets import load
 
 from . import alarm, exits
+from .baseline import AddedHunter
 from .chunks import Chunk, run_chunk, run_in_jobs
 from .hunter import RED, Found, Hunter
 from .novelty import NR_SIGHTS, Novelty, sights
@@ -31,6 +32,8 @@ from .workers import Workers
 # Small enough that Ctrl-C and the progress line answer at once.
 CHUNK = 10_000
 PYTHON_CHUNK = 50
+# Each case that diverges is judged once more, by Python.
+BASELINE_CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,15 @@ class Plan:
     window: int = 0
     hang: float = 10.0  # seconds until a target that can take its process down is given up
     engine: str = "random"
+    baseline: str = ""  # a target whose own divergences are no findings
 
     def hunter(self, target: str | None = None) -> Hunter:
         """A hunter for this plan, or for another target under the same plan."""
-        return Hunter(
-            load(target or self.target, self.arch),
-            self.kernel,
-            self.seed,
-            self.batching,
-            self.denied,
-            self.cap,
-            self.window,
-        )
+        loaded = load(target or self.target, self.arch)
+        facts = (self.kernel, self.seed, self.batching, self.denied, self.cap, self.window)
+        if self.baseline:
+            return AddedHunter(loaded, *facts, baseline=load(self.baseline, self.arch))
+        return Hunter(loaded, *facts)
 
 
 class Campaign:
@@ -118,7 +118,7 @@ class Campaign:
     def missed_canaries(self) -> list[str]:
         """The names of canaries that the loop did not catch; empty if the alarm works."""
         started = time.perf_counter()
-        missed = alarm.missed_canaries(self.plan.arch, self.plan.kernel)
+        missed = alarm.missed_canaries(self.plan.arch, self.plan.kernel, self.plan.window)
         took = time.perf_counter() - started
         count = alarm.nr_canaries(self.plan.arch)
         self.canary_line = f"canaries: {count} of {count} caught in {took:.2f} s"
@@ -164,6 +164,8 @@ class Campaign:
 
     def _bounds(self, started: float) -> Iterator[tuple[int, int]]:
         size = CHUNK if self.hunter.target.compiled else PYTHON_CHUNK
+        if self.plan.baseline:
+            size = min(size, BASELINE_CHUNK)
         # A first small chunk shows a shallow bug at once.
         step = min(size, 500)
         done, first, any_yet = Ranges(self.standing.done), 0, False

@@ -201,7 +201,9 @@ class Workers:
         # Each case is counted when it is judged: the next one is the one that never came back.
         index = worker.bounds[0] + int(worker.tally[CASES])
         part = worker.part(index + 1)
-        if count_lost(part.tally, part.seen, name) <= self.own.cap:
+        if self.own.loses_too(index, name):
+            part.tally[CASES] += 1
+        elif count_lost(part.tally, part.seen, name) <= self.own.cap:
             part.found.append(self.own.lost(index, name, how))
         self.lost += 1
         self.hangs += hung

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mm.jit import ROOT, SOURCES
+from mm.jit import NEVER_COMPILED, ROOT, SOURCES
 
 PACKAGES = (*SOURCES, "bench", "tests")
 MAX_LINES = 600
@@ -162,9 +162,9 @@ def interpretation(root: Path) -> list[str]:
 
 
 def compiled_verbs(root: Path) -> list[str]:
-    """Compiled code in `fuzz/verbs`, which the cache key of mm.jit leaves out."""
+    """Compiled code in the folders that the cache key of mm.jit leaves out."""
     found = []
-    for path, tree in modules(root, "fuzz/verbs"):
+    for path, tree in modules(root, *NEVER_COMPILED):
         if any(is_compiled(f) for f in functions(tree)):
             found.append(f"{path} compiles a function; move it to fuzz/")
         found += [f"{path} imports numba" for n, _ in imported(tree) if n.split(".")[0] == "numba"]
@@ -279,6 +279,7 @@ VIOLATIONS = [
     (compiled_verbs, {"fuzz/verbs/show.py": RULE + "def f(a):\n    return a\n"}),
     (compiled_verbs, {"fuzz/verbs/show.py": "@mm.jit.entry(sig)\ndef f(a):\n    return a\n"}),
     (compiled_verbs, {"fuzz/verbs/show.py": "from numba import njit\n"}),
+    (compiled_verbs, {"fuzz/gate/run.py": RULE + "def f(a):\n    return a\n"}),
     (
         shared_text,
         {
