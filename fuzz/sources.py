@@ -45,9 +45,9 @@ def sources(words: tuple[str, ...]) -> Iterator[Source]:
             yield _from_line(word)
         elif path.is_dir():
             for inside in case_files(path):
-                yield _from_file(inside)
+                yield from_file(inside)
         elif path.exists():
-            yield _from_file(path)
+            yield from_file(path)
         elif _NUMBER.fullmatch(word):
             yield _from_number(word)
         else:
@@ -72,7 +72,8 @@ def case_files(directory: Path) -> list[Path]:
     return found
 
 
-def _from_file(path: Path) -> Source:
+def from_file(path: Path) -> Source:
+    """The case in the file at `path`; CaseError if it has none."""
     from harness.casefile import read_case
 
     parsed = read_case(path)
