@@ -31,6 +31,7 @@ PAGES = (
     "CHANGELOG.md",
     "docs/cmin.md",
     "docs/campaigns.md",
+    "docs/ci.md",
     "docs/design.md",
     "docs/exhaust.md",
     "docs/fidelity.md",

@@ -53,13 +53,19 @@ def shown(path: Path) -> str:
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
-def read_corpus(plan: GatePlan) -> list[Source]:
-    """The cases of the plan, and our own witnesses; CaseError for one that cannot be read."""
+def read_jobs(plan: GatePlan) -> tuple[list[Job], bool]:
+    """What is to be run, and whether any of it comes from the corpus that was asked for.
+
+    Our own witnesses are run whatever was asked for. Raises CaseError for a case
+    that cannot be read.
+    """
     words = plan.corpus or (shown(CORPUS),)
-    found = [source for word in words for source in sources((word,))]
-    names = {Path(source.name).resolve() for source in found}
+    given = list(sources(words))
+    jobs = list(jobs_of(plan, given))
+    names = {Path(source.name).resolve() for source in given}
     witnesses = sources((shown(CORPUS / WITNESSES),))
-    return found + [w for w in witnesses if Path(w.name).resolve() not in names]
+    ours = jobs_of(plan, (w for w in witnesses if Path(w.name).resolve() not in names))
+    return jobs + [job for job in ours if job.stage == WITNESSES], bool(jobs)
 
 
 def jobs_of(plan: GatePlan, cases: Iterable[Source]) -> Iterator[Job]:

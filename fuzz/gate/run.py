@@ -13,9 +13,7 @@ from .canaries import canary_checks
 from .checks import STAGES, Check, GatePlan, Result
 from .floors import floor_checks
 from .lanes import lane_checks
-from .recorded import Job, Replays, jobs_of, read_corpus
-
-RECORDED = ("regressions", "corpus", "witnesses", "expectations")
+from .recorded import Job, Replays, read_jobs
 
 # Told of each check, and of each stage that is done.
 Listener = Callable[[Result, str, Check | None], None]
@@ -29,7 +27,7 @@ class Gate:
         self.result = Result(plan)
         self.tell = tell
         self.campaigns: list[Campaign] = []
-        self.jobs = list(jobs_of(plan, read_corpus(plan)))
+        self.jobs, self.corpus = read_jobs(plan)
         self.replays = Replays(max(plan.jobs, 2))
 
     def run(self) -> Result:
@@ -83,7 +81,7 @@ class Gate:
 
     def _recorded(self, stage: str) -> Iterator[Check]:
         mine: list[Job] = [job for job in self.jobs if job.stage == stage]
-        if stage == "corpus" and not any(job.stage in RECORDED[:2] for job in self.jobs):
+        if stage == "corpus" and not self.corpus:
             where = ", ".join(self.result.plan.corpus) or "corpus"
             yield Check(stage, where, exits.TOO_LITTLE, "no case that the target can run")
         yield from self.replays.checks(mine)
