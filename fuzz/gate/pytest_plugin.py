@@ -50,16 +50,21 @@ class CaseItem(pytest.Item):
     """One case, on each target that it has an expectation for."""
 
     def runtest(self) -> None:
-        """Run it; CaseFailed if it does not do what is recorded."""
+        """Run it; CaseFailed if it does not do what is recorded, skipped on what models no such case."""
         if "mm.jit" not in sys.modules:
             os.environ.setdefault("MIDFOLIO_MODE", "interpreted")
         from harness.case import CaseError
 
         from ..sources import from_file
+        from .recorded import models
 
+        target = self.config.getoption("--midfolio-target")
         try:
             source = from_file(self.path)
-            problems = list(_problems(source, self.config.getoption("--midfolio-target")))
+            if target is not None and not models(target, source.case):
+                case = source.case
+                pytest.skip(f"{target} does not model {case.arch}, kernel {case.kernel}")
+            problems = list(_problems(source, target))
         except CaseError as error:
             raise CaseFailed(str(error)) from None
         if problems:
