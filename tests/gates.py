@@ -30,8 +30,13 @@ def small_plan(arch: str = "x86_64", **more: Any) -> GatePlan:
     return GatePlan(arches=(arch,), kernel="7.3", **settings)
 
 
-def run_gate(monkeypatch: pytest.MonkeyPatch, findings: Path, plan: GatePlan) -> Result:
+def run_gate(
+    monkeypatch: pytest.MonkeyPatch,
+    findings: Path,
+    plan: GatePlan,
+    canary_cases: int = CANARY_CASES,
+) -> Result:
     """Run a gate in this process, with few cases per canary; findings go below `findings`."""
-    monkeypatch.setattr(fuzz.runner, "CANARY_CASES", CANARY_CASES)
+    monkeypatch.setattr(fuzz.runner, "CANARY_CASES", canary_cases)
     monkeypatch.setenv("MIDFOLIO_FINDINGS", str(findings))
     return Gate(plan, lambda *_: None).run()

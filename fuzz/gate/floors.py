@@ -23,6 +23,7 @@ from harness.census import (
     TRAITS,
 )
 from harness.relation import NONE
+from mm.version import VERSIONS
 
 from .. import exits
 from ..runner import Campaign
@@ -35,6 +36,7 @@ class Floor(NamedTuple):
     name: str
     percent: float
     arches: tuple[str, ...] = ARCHES
+    kernels: tuple[str, ...] = tuple(VERSIONS)
 
 
 BLOCKS = ("arm64",)
@@ -86,8 +88,11 @@ FLOORS = (
     Floor("write-by-merged-dirty", 0.8),
     Floor("write-by-merged-soft-dirty", 0.4, SOFT_DIRTY),
     Floor("dirty-moved", 0.03, MIXED_ACCESSED),
-    Floor("extra-flush", 0.5, MIXED_ACCESSED),
-    Floor("flush-elided", 0.07),
+    # arm64 flushes whatever it changes before 7.3, so merges bear on no flush.
+    Floor("extra-flush", 0.9, ("x86_64",)),
+    Floor("extra-flush", 0.5, BLOCKS, ("7.3",)),
+    Floor("flush-elided", 0.07, SOFT_DIRTY),
+    Floor("flush-elided", 0.2, BLOCKS, ("7.3",)),
     Floor("accessed-by-unfold", 5, BLOCKS),
     Floor("dirty-by-unfold", 4.5, BLOCKS),
     Floor("accessed-by-fold", 0.18, BLOCKS),
@@ -137,7 +142,11 @@ def floors_of(plan: GatePlan, arch: str) -> dict[str, float]:
     A target that changes one entry at a time merges nothing, so with --batching none
     no class is asked for, but for those that were named.
     """
-    found = {floor.name: floor.percent for floor in FLOORS if arch in floor.arches}
+    found = {
+        floor.name: floor.percent
+        for floor in FLOORS
+        if arch in floor.arches and plan.kernel in floor.kernels
+    }
     if plan.batching == NONE:
         found = {name: percent for name, percent in found.items() if name not in EXPLAINED}
     return {**found, **dict(plan.floors)}
