@@ -14,6 +14,7 @@ from harness import classes
 from harness.arrays import case_of
 from harness.canaries import NO_CANARY
 from harness.case import layout_of
+from harness.casefile import case_line
 from harness.census import CASES, CLASS_CASES, empty_tally, is_described
 from harness.contain import contained_workspace
 from harness.findings import Number
@@ -38,8 +39,12 @@ RED = int(classes.RED_BITS)
 class Found:
     """A case that a campaign shows, judged."""
 
-    number: Number
+    number: Number | None  # None: not a random case
     judgement: Judgement
+
+    def __str__(self) -> str:
+        """The case in a word: its number, or where it has none its `case:` line."""
+        return str(self.number or case_line(self.judgement.case))
 
 
 @dataclass
@@ -53,6 +58,8 @@ class Hunter:
     denied: int = 0
     cap: int = 3  # findings shown per class
     window: int = 0  # entries of each window, 0 leaves it to the generator
+    chunk: int = 10_000  # cases in a range: so few that Ctrl-C and the progress line answer at once
+    python_chunk: int = 50  # the same for a target that is called from Python
     tally: Any = field(default_factory=empty_tally)
     seen: Any = field(default_factory=lambda: np.zeros(classes.NR_CLASSES, np.int64))
 
@@ -108,10 +115,7 @@ class Hunter:
         workspace = self.workspace
         with np.errstate(over="ignore"):
             for index in range(first, last):
-                case = workspace.case
-                wild = (
-                    self.generate(self.choices, case, np.uint64(self.seed), np.uint64(index)) != 0
-                )
+                wild = self.make(index)
                 set_up(workspace)
                 our_pages = self.reference(workspace.ours)
                 try:
@@ -130,12 +134,21 @@ class Hunter:
                 tally_case(workspace, np.uint64(union), self.tally)
                 if workspace.whole[0] != 0:
                     self.describe(workspace, self.tally, wild)
+                self.learn()
                 if int(union) & red:
                     number = primary_number(int(union) & red)
                     self.seen[number] += 1
                     if self.seen[number] <= self.cap:
                         return index
         return last
+
+    def make(self, index: int) -> bool:
+        """Make case `index` in the workspace; whether it is wild."""
+        case, seed = self.workspace.case, np.uint64(self.seed)
+        return bool(self.generate(self.choices, case, seed, np.uint64(index)) != 0)
+
+    def learn(self) -> None:
+        """Look at the case that stands judged in the workspace; random cases teach nothing."""
 
     def found(self, index: int) -> Found:
         """Case `index`, run and judged again: a finding is what a replay shows."""

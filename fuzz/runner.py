@@ -29,9 +29,6 @@ from .store.standing import Kept, Standing
 from .terminal import Progress, print_lines
 from .workers import Workers
 
-# Small enough that Ctrl-C and the progress line answer at once.
-CHUNK = 10_000
-PYTHON_CHUNK = 50
 # Each case that diverges is judged once more, by Python.
 BASELINE_CHUNK = 500
 
@@ -62,7 +59,16 @@ class Plan:
         facts = (self.kernel, self.seed, self.batching, self.denied, self.cap, self.window)
         if self.baseline:
             return AddedHunter(loaded, *facts, baseline=load(self.baseline, self.arch))
-        return Hunter(loaded, *facts)
+        return hunter_of(self.engine)(loaded, *facts)
+
+
+def hunter_of(engine: str) -> type[Hunter]:
+    """The class of hunters of `engine`: random or guided. Importing the latter compiles."""
+    if engine == "random":
+        return Hunter
+    from .guided.engine import Guided
+
+    return Guided
 
 
 class Campaign:
@@ -118,7 +124,8 @@ class Campaign:
     def missed_canaries(self) -> list[str]:
         """The names of canaries that the loop did not catch; empty if the alarm works."""
         started = time.perf_counter()
-        missed = alarm.missed_canaries(self.plan.arch, self.plan.kernel, self.plan.window)
+        plan = self.plan
+        missed = alarm.missed_canaries(plan.arch, plan.kernel, plan.window, hunter_of(plan.engine))
         took = time.perf_counter() - started
         count = alarm.nr_canaries(self.plan.arch)
         self.canary_line = f"canaries: {count} of {count} caught in {took:.2f} s"
@@ -163,7 +170,8 @@ class Campaign:
         self.interrupted = True
 
     def _bounds(self, started: float) -> Iterator[tuple[int, int]]:
-        size = CHUNK if self.hunter.target.compiled else PYTHON_CHUNK
+        hunter = self.hunter
+        size = hunter.chunk if hunter.target.compiled else hunter.python_chunk
         if self.plan.baseline:
             size = min(size, BASELINE_CHUNK)
         # A first small chunk shows a shallow bug at once.
@@ -222,7 +230,7 @@ class Campaign:
         bits = found.judgement.union & (RED | self.plan.denied)
         if not bits:
             # The loop saw a divergence that a second run of the same case does not show.
-            self.flaky.append(str(found.number))
+            self.flaky.append(str(found))
             return None
         name = classes.names(bits)[0]
         if self.standing.kept_of(name) >= self.plan.cap:
@@ -231,7 +239,7 @@ class Campaign:
             kept = self.journal.keep(found, name)
         else:
             path = save(found.judgement, found.number, self.plan.denied)
-            kept = Kept(name, path, str(found.number))
+            kept = Kept(name, path, str(found))
         if any(kept.path == known.path for known in self.standing.kept):
             return None  # two numbers of one case
         self.standing.kept.append(kept)

@@ -47,7 +47,8 @@ def summary(campaign: "Campaign") -> list[str]:
     speed = cases / campaign.elapsed if campaign.elapsed else 0.0
     lines = [
         "",
-        f"{campaign.plan.arch}, kernel {campaign.plan.kernel}, target {campaign.plan.target}",
+        f"{campaign.plan.arch}, kernel {campaign.plan.kernel}, target {campaign.plan.target}"
+        + ("" if campaign.plan.engine == "random" else f", engine {campaign.plan.engine}"),
         f"cases            {cases:>12,}   in {campaign.elapsed:.1f} s, {speed:,.0f} cases/s, "
         f"{campaign.plan.jobs} job{'s' if campaign.plan.jobs > 1 else ''}",
         f"entries          {entries:>12,}",
@@ -94,6 +95,7 @@ def record(campaign: "Campaign") -> dict[str, Any]:
         "arch": campaign.plan.arch,
         "kernel": campaign.plan.kernel,
         "seed": campaign.plan.seed,
+        "engine": campaign.plan.engine,
         "cases": int(tally[CASES]),
         "cases_before": campaign.before,
         "entries": int(tally[ENTRIES]),

@@ -15,6 +15,11 @@ from mm.jit import COMPILED, ROOT, cache_directory
 JUDGES = "import harness.judges.{arch}"
 PARTS = (JUDGES, "import fuzz.generators.{arch}")
 CAMPAIGN = "import fuzz.campaign"
+GUIDED = (
+    "import fuzz.given.{arch}",
+    "import fuzz.guided.{arch}, fuzz.guided.loop",
+    "import harness.features.{arch}",
+)
 EXHAUST = "import fuzz.exhaust.{arch}"
 PROCESSES = 2
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-import fuzz.runner
+import fuzz.alarm
 from fuzz.gate.checks import GatePlan, Result, Sizes
 from fuzz.gate.run import Gate
 from mm.jit import ROOT
@@ -37,6 +37,6 @@ def run_gate(
     canary_cases: int = CANARY_CASES,
 ) -> Result:
     """Run a gate in this process, with few cases per canary; findings go below `findings`."""
-    monkeypatch.setattr(fuzz.runner, "CANARY_CASES", canary_cases)
+    monkeypatch.setattr(fuzz.alarm, "CANARY_CASES", canary_cases)
     monkeypatch.setenv("MIDFOLIO_FINDINGS", str(findings))
     return Gate(plan, lambda *_: None).run()

@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fuzz import runner
 from fuzz.runner import Campaign, Plan
 from fuzz.store.database import Database
 from fuzz.store.journal import Journal, key_of
@@ -31,8 +30,8 @@ PLAN = Plan(
     "x86_64", "7.3", "zoo:first-page-is-folio-head", seed=1, cap=1_000_000, window=6, seconds=60.0
 )
 RANDOM = random.Random(1)
-# So small that every campaign gets somewhere before it is killed.
-runner.PYTHON_CHUNK = 5
+# Cases in a range: so few that every campaign gets somewhere before it is killed.
+FEW = 5
 
 
 def campaign(work: Path) -> None:
@@ -40,6 +39,7 @@ def campaign(work: Path) -> None:
     with WorkDirectory(work) as directory:
         journal = Journal(directory, PLAN, fresh=False, repeat=False)
         running = Campaign(PLAN, quiet=False, journal=journal)
+        running.hunter.python_chunk = FEW
         print(running.resume_line() or "begins", flush=True)
         running.run()
 

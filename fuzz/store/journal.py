@@ -74,9 +74,9 @@ class Journal:
 
     def keep(self, found: "Found", name: str) -> Kept:
         """Write the finding, of class `name`, to its file."""
-        with writing(f"finding {name} of case {found.number}"):
+        with writing(f"finding {name} of case {found}"):
             path = save(found.judgement, found.number, self.plan.denied, self.work.findings)
-        return Kept(name, path, str(found.number))
+        return Kept(name, path, str(found))
 
     def entries(self) -> list[Entry]:
         """The corpus that earlier runs left."""

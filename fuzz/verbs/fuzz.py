@@ -47,6 +47,13 @@ if TYPE_CHECKING:
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["random", "guided"]),
+    default="random",
+    show_default=True,
+    help="How cases are made: at random, or also from those that showed something new.",
+)
+@click.option(
     "--per-class",
     type=click.IntRange(min=1),
     default=3,
@@ -74,6 +81,7 @@ def command(
     plateau: float | None,
     seed: int,
     jobs: int,
+    engine: str,
     per_class: int,
     hang_seconds: float | None,
     work: Path | None,
@@ -117,6 +125,7 @@ def command(
             plateau=plateau,
             jobs=jobs,
             hang=hang_default() if hang_seconds is None else hang_seconds,
+            engine=engine,
         )
         for name, budget in zip(arches, shares(cases, len(arches)), strict=True)
         if budget != 0
@@ -152,7 +161,7 @@ def _run(
     # A budget that is used up is no reason to run nothing: its cases are run again.
     repeat = not fresh and all(is_complete(work, plan) for plan in plans)
     for plan in plans:
-        _warm_up(plan.arch, plan.target)
+        _warm_up(plan.arch, plan.target, plan.engine)
         journal = Journal(work, plan, fresh=fresh, repeat=repeat)
         campaign = sweep.add(plan, journal)
         if not campaign.hunter.target.compiled:
@@ -178,13 +187,15 @@ def _run(
     return _end(sweep, as_json)
 
 
-def _warm_up(arch: str, target: str) -> None:
-    from ..warmup import compile_parts
+def _warm_up(arch: str, target: str, engine: str) -> None:
+    from ..warmup import GUIDED, compile_parts
 
     mutants = {HISTORICAL}
     if target.startswith("zoo:"):
         mutants.add(target.removeprefix("zoo:"))
     compile_parts(arch, target, tuple(sorted(mutants)))
+    if engine == "guided":
+        compile_parts(arch, target, parts=GUIDED, last=(), entry="mutate")
 
 
 def _say_interpreted(target: str) -> None:

@@ -1,0 +1,215 @@
+"""The guided engine in one process: what `Hunter` is for random cases, with a corpus."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from harness.arrays import case_of, state_of
+from harness.canaries import NO_CANARY
+from harness.case import Case, CaseError
+from harness.features import MAX_FEATURES, finder_of
+from harness.relation import EXACT
+from harness.run import judge_case
+from harness.workspace import set_up
+from mm.state import MAX_PTES, State, empty_state
+
+from ..choices import POSITION, WINDOW, empty_choices
+from ..generator import NR_FOLIOS, NR_PAGES
+from ..given import given_of
+from ..hunter import RED, Found, Hunter
+from .breeding import RANDOM, WAYS
+from .corpus import KEPT, ORIGIN, SEEN, TAIL, USED, WORDS_KEPT, Corpus, empty_corpus
+from .loop import NR_SHARES, hunt_guided, learn, make_case
+
+# How many of NR_SHARES cases are made in which way; the rest are random ones.
+SHARES = {"scene": 6, "prefix": 8, "words": 6, "cross": 8, "both": 6, "bits": 6, "state": 8}
+
+
+def shares_of(counts: dict[str, int]) -> Any:
+    """What the loop takes for so many of each way (int64[NR_SHARES])."""
+    ways = [WAYS.index(name) for name, count in counts.items() for _ in range(count)]
+    return np.array(ways + [RANDOM] * (NR_SHARES - len(ways)), np.int64)
+
+
+def module_of(arch: str) -> ModuleType:
+    """The module of `arch` beside this one; compiled, if it is, only now."""
+    return import_module(f"..{arch}", __name__)
+
+
+@dataclass
+class Guided(Hunter):
+    """Hunts with random cases and with descendants of those that showed something new.
+
+    A range of cases that is begun by `finds` begins with what was loaded and nothing
+    else, so it gives the same cases in whichever process and order.
+    """
+
+    # A corpus that lasts longer has more to offer, and a range is never cut.
+    chunk: int = 50_000
+    python_chunk: int = 1_000
+    shares: dict[str, int] = field(default_factory=lambda: dict(SHARES))
+    loaded: list[Case] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Make the arrays, once for all cases."""
+        super().__post_init__()
+        if self.target.contained:
+            raise CaseError(
+                f"target {self.target.name!r} can take its process down, and the corpus with it; "
+                "use --engine random"
+            )
+        self.corpus: Corpus = empty_corpus(NR_FOLIOS, NR_PAGES)
+        self.corpus.kernel[0] = self.workspace.case.facts[0]
+        self.features = np.zeros(MAX_FEATURES, np.uint64)
+        self.find_features = finder_of(self.arch)
+        self.choices = empty_choices(WORDS_KEPT)
+        self.choices[WINDOW] = self.window
+        self.dice = empty_choices()
+        module = module_of(self.arch)
+        self.given = given_of(self.arch)
+        self.mutate, self.scene = module.mutate, module.SCENE_WORDS
+        self.ways = shares_of(self.shares)
+
+    def hunt(self, first: int, last: int, canary: int = NO_CANARY, red: int | None = None) -> int:
+        """Run cases [first, last) on from the corpus as it is; as Hunter.hunt."""
+        wanted = np.uint64(RED | self.denied if red is None else red)
+        if not self.target.compiled:
+            return self._hunt_python(first, last, canary, int(wanted))
+        return int(
+            hunt_guided(
+                self.generate,
+                self.given,
+                self.mutate,
+                self.reference,
+                self.target.function,
+                self.judge,
+                self.describe,
+                self.spoil,
+                self.find_features,
+                self.workspace,
+                self.handle,
+                self.corpus,
+                self.features,
+                self.dice,
+                self.choices,
+                np.uint64(self.seed),
+                first,
+                last,
+                self.ways,
+                self.scene,
+                wanted,
+                self.cap,
+                self.batching,
+                canary,
+                self.seen,
+                self.tally,
+            )
+        )
+
+    def make(self, index: int) -> bool:
+        """Make case `index` in the workspace; whether it is wild."""
+        return bool(
+            make_case(
+                self.generate,
+                self.given,
+                self.mutate,
+                self.corpus,
+                self.dice,
+                self.choices,
+                self.workspace.case,
+                np.uint64(self.seed),
+                index,
+                self.ways,
+                self.scene,
+            )
+        )
+
+    def learn(self) -> None:
+        """Keep the case that stands judged in the workspace, if it shows something new."""
+        count = self.find_features(self.handle, self.features)
+        case = self.workspace.case
+        learn(self.corpus, self.dice, self.choices, case, self.features, count)
+
+    def finds(self, first: int, last: int) -> Iterator[int]:
+        """The indices of the cases in [first, last) that are to be shown, begun anew."""
+        self.start()
+        yield from super().finds(first, last)
+
+    def found(self, index: int) -> Found:
+        """Case `index`, run and judged again; one that is no random case has no number."""
+        if self.corpus.sums[ORIGIN] == RANDOM:
+            return super().found(index)
+        case = case_of(self.workspace.case, self.arch, self.kernel)
+        return Found(None, judge_case(case, self.target, self.batching))
+
+    # The corpus.
+
+    def start(self) -> None:
+        """Begin with what was loaded and nothing else.
+
+        What is kept of it does not depend on the target: it is learnt from the reference alone.
+        """
+        self.corpus.hits[:] = 0
+        self.corpus.sums[:] = 0
+        workspace = self.workspace
+        with np.errstate(over="ignore"):
+            for case in self.loaded:
+                write_inputs(state_of(case), workspace.case)
+                set_up(workspace)
+                pages = int(self.reference(workspace.ours))
+                self.reference(workspace.theirs)
+                self.judge(self.handle, pages, pages, False, EXACT)
+                # No choices make it.
+                self.choices[POSITION] = 0
+                self.learn()
+
+    def load(self, cases: Iterable[Case]) -> None:
+        """Begin each range with `cases`, too; CaseError for one of another arch or kernel."""
+        for case in cases:
+            if (case.arch, case.kernel) != (self.arch, self.kernel):
+                raise CaseError(
+                    f"a corpus of {self.arch}, kernel {self.kernel}, takes no case of "
+                    f"{case.arch}, kernel {case.kernel}"
+                )
+            self.loaded.append(case)
+
+    def export(self) -> list[Case]:
+        """The corpus as it is, in the order of its slots."""
+        state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
+        cases = []
+        for slot in range(int(self.corpus.sums[USED])):
+            write_inputs(_slot(self.corpus, slot, state), state)
+            cases.append(case_of(state, self.arch, self.kernel))
+        return cases
+
+    def counts(self) -> dict[str, int]:
+        """How many cases are in the corpus, were ever kept, and how many features were seen."""
+        sums = self.corpus.sums
+        return {"corpus": int(sums[USED]), "kept": int(sums[KEPT]), "features": int(sums[SEEN])}
+
+
+def _slot(corpus: Corpus, slot: int, like: State) -> State:
+    """The inputs in `slot` as a state, whose logs are those of `like`."""
+    return like._replace(
+        facts=corpus.facts[slot : slot + 1],
+        ptes=corpus.ptes[slot],
+        hardware=corpus.hardware[slot],
+        folios=corpus.folios[slot],
+        exclusive=corpus.exclusive[slot],
+    )
+
+
+def write_inputs(source: State, state: State) -> None:
+    """Copy the inputs of `source` to `state`, which has room for them, and empty its logs."""
+    state.counts[:] = 0
+    state.facts[0] = source.facts[0]
+    nr_ptes, nr_folios = int(source.facts[0].nr_ptes), int(source.facts[0].nr_folios)
+    pages = sum(int(source.folios[row].nr_pages) for row in range(nr_folios)) + TAIL
+    state.ptes[:nr_ptes] = source.ptes[:nr_ptes]
+    state.hardware[:nr_ptes] = source.hardware[:nr_ptes]
+    state.folios[:nr_folios] = source.folios[:nr_folios]
+    state.exclusive[:pages] = source.exclusive[:pages]
