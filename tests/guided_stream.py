@@ -16,7 +16,7 @@ from harness.targets import load
 def main() -> None:
     """One line: what is in the corpus after so many cases, the counts, and the hash."""
     arch, cases = sys.argv[1], int(sys.argv[2])
-    print(stream_line(Guided(load("batched", arch), "7.3", seed=20, window=16), cases))
+    print(stream_line(Guided(load("batched", arch), "7.3", seed=20, window=16, grown=100), cases))
 
 
 def stream_line(guided: Guided, cases: int) -> str:

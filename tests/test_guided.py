@@ -31,7 +31,7 @@ CASES = 60
 
 
 def guided(arch: str = "x86_64", target: str = "batched", **options: Any) -> Guided:
-    return Guided(load(target, arch), "7.3", **{"seed": 3, "window": 16, **options})
+    return Guided(load(target, arch), "7.3", **{"seed": 3, "window": 16, "grown": 20, **options})
 
 
 @pytest.fixture(scope="module", params=ARCHES)
@@ -148,6 +148,7 @@ def test_a_finding_replays_by_its_case() -> None:
 def test_a_loaded_corpus_begins_each_range(full: Guided) -> None:
     cases = full.export()
     hunter = guided(full.arch)
+    hunter.grown = 0
     hunter.load(cases)
     hunter.start()
     counts = hunter.counts()
@@ -159,6 +160,17 @@ def test_a_loaded_corpus_begins_each_range(full: Guided) -> None:
     other = next(arch for arch in ARCHES if arch != full.arch)
     with pytest.raises(CaseError, match="takes no case of"):
         guided(other).load(cases)
+
+
+def test_a_corpus_is_grown_without_the_target() -> None:
+    corpora = []
+    for target in ("batched", "zoo:flush-always"):
+        hunter = guided(target=target)
+        hunter.start()
+        assert hunter.counts()["corpus"] > 0
+        assert not hunter.tally.any()
+        corpora.append(hunter.export())
+    assert corpora[0] == corpora[1]
 
 
 def test_a_target_that_dies_is_refused() -> None:
