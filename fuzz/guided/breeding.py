@@ -26,6 +26,8 @@ WAYS = (
 )
 SCENE, PREFIX, WORDS, CROSS, BOTH, BITS, STATE = range(len(WAYS))
 
+# The choice of window and range is the last but one of a scene.
+_WINDOW_BEFORE_RUNS = 2
 _MOST_WORDS = 3
 _MOST_BITS = 12
 _LAST_SHIFT = 60
@@ -73,6 +75,10 @@ def breed(corpus, dice, choices, parent, way, scene):
             mask = (ONE << np.uint64(1 + roll(dice, _MOST_BITS))) - ONE
             noise = (draw(dice) & mask) << np.uint64(roll(dice, _LAST_SHIFT))
             choices[FIRST + roll(dice, at)] ^= noise
+    if at > scene - _WINDOW_BEFORE_RUNS:
+        # Large cases have more of everything: with their size inherited, too, the corpus
+        # drifted from 27 entries a case to 140, and what it gained was size.
+        choices[FIRST + scene - _WINDOW_BEFORE_RUNS] = draw(dice)
     choices[POSITION] = ZERO
     choices[NR_GIVEN] = np.uint64(at)
     choices[KEY] = draw(dice) | ONE

@@ -145,11 +145,7 @@ def _keep(corpus, slot, state, choices, nr_words, rarest):
 
 @rule
 def worth(corpus, slot):
-    """How often its feature was seen and the case itself used, by its size: the less, the better.
-
-    Without the size the corpus drifts towards ever larger cases, which have more of
-    everything: 130 entries on average after 20,000 cases, where random ones have 27.
-    """
+    """How often its feature was seen and the case itself used, by its size: the less, the better."""
     facts = corpus.facts[slot]
     used = corpus.hits[corpus.meta[slot, RAREST]] + corpus.meta[slot, PICKED]
     return used * (np.int64(facts.end) - np.int64(facts.start))

@@ -1,6 +1,7 @@
 """`midfolio zoo`: let every known bug be found, and no equivalent one."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,108 @@ if TYPE_CHECKING:
     from ..mutation import Fate
 
 
-@click.command()
+class _WithBench(click.Command):
+    """The command, or its sub-command `bench`: no mutant is called so."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """The context of whichever of both `args` ask for."""
+        if args[:1] == ["bench"]:
+            return bench.make_context(f"{info_name} bench", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("bench")
+@click.argument("names", nargs=-1, metavar="[MUTANT]...")
+@click.option(
+    "--engine",
+    "engines",
+    type=click.Choice(["random", "guided"]),
+    multiple=True,
+    default=("random", "guided"),
+    show_default=True,
+    help="Which engine; may be given more than once.",
+)
+@click.option(
+    "--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="Runs of each."
+)
+@click.option(
+    "--cases",
+    type=click.IntRange(min=1),
+    default=200_000,
+    show_default=True,
+    help="Cases after which a run is given up.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw what is left after so many cases into FILE (.svg or .png), too.",
+)
+@options.arch
+@options.kernel
+@options.as_json
+@options.quiet
+def bench(
+    names: tuple[str, ...],
+    engines: tuple[str, ...],
+    seeds: int,
+    cases: int,
+    plot: Path | None,
+    arch: str | None,
+    kernel: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Measure how many cases each engine takes to detect each mutant, beside random ones.
+
+    Medians with bootstrap intervals; engines are compared by Mann-Whitney tests that
+    Holm corrects. Exit code 6 if a run detected nothing.
+    """
+    from harness import zoo
+
+    from ..terminal import Progress
+    from ..warmup import GUIDED, compile_parts
+
+    mutants = [zoo.find(name) for name in names] if names else list(zoo.all_mutants())
+    arch = arch or options.ARCHES[0]
+    mutants = [mutant for mutant in mutants if arch in mutant.arches and mutant.shows]
+    compile_parts(arch, "zoo")
+    if "guided" in engines:
+        compile_parts(arch, "zoo", parts=GUIDED, last=(), entry="mutate")
+    from .. import zoobench
+
+    progress = Progress(quiet=quiet or as_json)
+    runs: list[zoobench.Runs] = []
+    chosen = list(dict.fromkeys(engines))
+    for done in zoobench.bench(mutants, arch, kernel, chosen, seeds, cases):
+        runs.append(done)
+        progress.update(f"zoo bench: {len(runs)} of {len(mutants) * len(chosen)}")
+    progress.clear()
+    missed = sum(done.missed for done in runs)
+    code = exits.CANARY_MISSED if missed else exits.OK if runs else exits.TOO_LITTLE
+    if plot is not None:
+        zoobench.draw(runs, chosen, cases, plot)
+    if as_json:
+        from ..report import print_json
+
+        print_json({**zoobench.record(runs, chosen), "arch": arch, "exit": code})
+        return code
+    for line in zoobench.lines(runs, chosen):
+        print(line)
+    print(
+        f"zoo bench: {len(mutants)} mutants of {arch}, {seeds} seeds, {missed} runs without a "
+        f"finding; exit {code}"
+    )
+    return code
+
+
+@click.command(cls=_WithBench)
 @click.argument("names", nargs=-1, metavar="[MUTANT]...")
 @click.option("--list", "listing", is_flag=True, help="Name the mutants, run nothing.")
 @click.option(
@@ -46,6 +148,7 @@ def command(
     A mutant is batched/ with a known bug planted in it. Equivalent ones change
     nothing that a judge may see, and must not be killed. Exit code 6 if one
     survives or an equivalent one is killed, 3 if a mutant's text is gone.
+    `zoo bench` measures how soon each engine detects them (`zoo bench --help`).
     """
     from harness import zoo
 

@@ -1,0 +1,192 @@
+"""How many cases each engine takes to detect each mutant of the zoo, and whether they differ.
+
+A run is one mutant, one engine, one seed. It ends with the first finding or at the
+limit; a run that found nothing counts as longer than any that did. Engines are
+compared with blind random: two-sided Mann-Whitney tests, corrected by Holm over
+all mutants.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from math import exp, log
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from harness import zoo
+from harness.census import CASES, ENTRIES
+from harness.targets import load
+
+from .hunter import Hunter
+from .runner import hunter_of
+
+RANDOM = "random"
+# The mutants that random cases take longest to detect, by median.
+HARDEST = 10
+_RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What one engine took for one mutant, run by run."""
+
+    mutant: str
+    engine: str
+    cases: tuple[int, ...]  # until detection; the limit + 1 if there was none
+    missed: int
+    entries: int  # in the ranges of all cases of all runs
+
+    @property
+    def median(self) -> float:
+        """The median of `cases`."""
+        return median(self.cases)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """A bootstrap interval of the median: 95 of 100."""
+        rng = np.random.default_rng(1)
+        picks = rng.integers(0, len(self.cases), (_RESAMPLES, len(self.cases)))
+        low, high = np.quantile(np.median(np.array(self.cases)[picks], axis=1), (0.025, 0.975))
+        return float(low), float(high)
+
+
+def bench(
+    mutants: list[zoo.Mutant], arch: str, kernel: str, engines: list[str], seeds: int, limit: int
+) -> Iterator[Runs]:
+    """The runs of each mutant with each engine; equivalent mutants have none."""
+    # A grown corpus depends on the seed alone, so each serves all mutants.
+    hunters: dict[tuple[str, int], Hunter] = {}
+    for mutant in mutants:
+        if arch not in mutant.arches or not mutant.shows:
+            continue
+        target = load(f"zoo:{mutant.name}", arch)
+        for engine in engines:
+            cases, missed, entries = [], 0, 0
+            for seed in range(1, seeds + 1):
+                if (engine, seed) not in hunters:
+                    hunters[engine, seed] = hunter_of(engine)(target, kernel, seed, cap=1)
+                hunter = hunters[engine, seed]
+                hunter.target = target
+                hunter.seen[:] = 0
+                hunter.tally[:] = 0
+                found = next(hunter.finds(0, limit), None)
+                missed += found is None
+                cases.append(limit + 1 if found is None else int(hunter.tally[CASES]))
+                entries += int(hunter.tally[ENTRIES])
+            yield Runs(mutant.name, engine, tuple(cases), missed, entries)
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """The p-values, corrected for being so many, in their order."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected, worst = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        worst = max(worst, min(1.0, p_values[i] * (len(p_values) - rank)))
+        corrected[i] = worst
+    return corrected
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One engine against random cases, on one mutant."""
+
+    mutant: str
+    engine: str
+    ratio: float  # geometric mean of random's cases by that of the engine's
+    by_entries: float  # entries of random's runs by those of the engine's
+    p: float  # corrected
+
+
+def compare(runs: list[Runs], engine: str) -> list[Comparison]:
+    """`engine` against random cases on each mutant that both ran on."""
+    from scipy.stats import mannwhitneyu
+
+    by = {(r.mutant, r.engine): r for r in runs}
+    pairs = [(r, by[r.mutant, engine]) for r in runs if r.engine == RANDOM]
+    tests = [float(mannwhitneyu(ours.cases, theirs.cases).pvalue) for ours, theirs in pairs]
+    return [
+        Comparison(
+            ours.mutant,
+            engine,
+            geometric(ours.cases) / geometric(theirs.cases),
+            ours.entries / theirs.entries,
+            p,
+        )
+        for (ours, theirs), p in zip(pairs, holm(tests), strict=True)
+    ]
+
+
+def geometric(values: tuple[float, ...] | tuple[int, ...]) -> float:
+    """The geometric mean."""
+    return exp(sum(log(value) for value in values) / len(values))
+
+
+def hardest(runs: list[Runs]) -> list[str]:
+    """The mutants that random cases take longest to detect, the hardest first."""
+    random = sorted((r for r in runs if r.engine == RANDOM), key=lambda r: (-r.median, r.mutant))
+    return [r.mutant for r in random[:HARDEST]]
+
+
+def gain(runs: list[Runs], engine: str) -> tuple[float, float]:
+    """How many times fewer cases, and entries, `engine` takes on the hardest; geometric means."""
+    names = hardest(runs)
+    found = [c for c in compare(runs, engine) if c.mutant in names]
+    return geometric(tuple(c.ratio for c in found)), geometric(tuple(c.by_entries for c in found))
+
+
+def record(runs: list[Runs], engines: list[str]) -> dict[str, Any]:
+    """All of it as plain data."""
+    others = [engine for engine in engines if engine != RANDOM] if RANDOM in engines else []
+    return {
+        "runs": [{**asdict(r), "median": r.median, "interval": r.interval} for r in runs],
+        "comparisons": [asdict(c) for engine in others for c in compare(runs, engine)],
+        "hardest": hardest(runs),
+        "gain": {engine: gain(runs, engine) for engine in others},
+    }
+
+
+def lines(runs: list[Runs], engines: list[str]) -> Iterator[str]:
+    """The same as a table, the hardest mutant first."""
+    medians = {r.mutant: r.median for r in runs if r.engine == engines[0]}
+    by = {(r.mutant, r.engine): r for r in runs}
+    yield f"{'mutant':<34}" + "".join(f"{engine:>26}" for engine in engines)
+    for name in sorted(medians, key=lambda m: (-medians[m], m)):
+        cells = []
+        for engine in engines:
+            r = by[name, engine]
+            low, high = r.interval
+            lost = f" -{r.missed}" if r.missed else ""
+            cells.append(f"{r.median:,.0f} [{low:,.0f}, {high:,.0f}]{lost}".rjust(26))
+        yield f"{name:<34}" + "".join(cells)
+    for engine in engines if RANDOM in engines else []:
+        if engine == RANDOM:
+            continue
+        cases, entries = gain(runs, engine)
+        worse = [c.mutant for c in compare(runs, engine) if c.ratio < 1 and c.p < 0.05]
+        yield (
+            f"{engine}: on the {HARDEST} hardest {cases:.2f} times fewer cases and {entries:.2f} "
+            f"times fewer entries than random; worse on {', '.join(worse) or 'none'}"
+        )
+
+
+def draw(runs: list[Runs], engines: list[str], limit: int, path: Path) -> None:
+    """Write to `path` (.svg or .png) what share of all runs is left after so many cases."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    for engine in engines:
+        cases = sorted(n for r in runs if r.engine == engine for n in r.cases)
+        left = [1 - (i + 1) / len(cases) for i in range(len(cases)) if cases[i] <= limit]
+        axes.step([1, *cases[: len(left)]], [1.0, *left], where="post", label=engine)
+    axes.set_xscale("log")
+    axes.set_xlabel("cases")
+    axes.set_ylabel("share of runs without a finding")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path)
+    pyplot.close(figure)
