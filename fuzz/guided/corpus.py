@@ -27,6 +27,7 @@ TOURNAMENT = 4
 # Bytes of `exclusive` behind the last page that are copied too, because sides copy whole words.
 TAIL = 7
 _HALF_WORD = np.uint64(32)
+_UNBRED = 16
 
 # Columns of `meta`.
 RAREST = 0  # slot of the feature it was kept for
@@ -145,10 +146,12 @@ def _keep(corpus, slot, state, choices, nr_words, rarest):
 
 @rule
 def worth(corpus, slot):
-    """How often its feature was seen and the case itself used, by its size: the less, the better."""
-    facts = corpus.facts[slot]
+    """How often its feature was seen and the case itself used; the less, the better a parent.
+
+    One that no choices make cannot be bred, and would soon be most of what is picked.
+    """
     used = corpus.hits[corpus.meta[slot, RAREST]] + corpus.meta[slot, PICKED]
-    return used * (np.int64(facts.end) - np.int64(facts.start))
+    return used if corpus.meta[slot, NR_WORDS] > 0 else used * _UNBRED
 
 
 @rule

@@ -1,7 +1,7 @@
 """The hot loop of a guided campaign: random and mutated cases, judged and kept; no Python per case.
 
-As `fuzz.campaign`, whose loop for random cases stays what it is: that one neither
-looks for features nor keeps anything.
+As `fuzz.campaign`, whose loop for random cases stays as it is: that one neither
+looks for features nor keeps a case.
 """
 
 from typing import Any
