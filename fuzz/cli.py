@@ -26,6 +26,7 @@ VERBS = {
     "conform": "Compare both sides with golden vectors of compiled kernel code.",
     "live": "Hold the running kernel against a model of it.",
     "vm": "Run midfolio live on another kernel, booted under qemu.",
+    "export": "Write a case as a stand-alone C program.",
     "zoo": "Let every known bug be found; --list names them.",
     "report": "Sum up what the campaigns of a work directory came to.",
     "bench": "Count what both sides cost.",
