@@ -278,8 +278,7 @@ def test_zoo_list_is_an_array_of_records() -> None:
     assert {"nothing", "batch-of-one"} <= {r["name"] for r in records if r["equivalent"]}
 
 
-@pytest.mark.parametrize("verb", ["fuzz", "replay", "show", "shrink", "conform", "zoo"])
-@pytest.mark.parametrize("verb", ["fuzz", "replay", "show", "gate", "conform", "zoo"])
+@pytest.mark.parametrize("verb", ["fuzz", "replay", "show", "shrink", "gate", "conform", "zoo"])
 def test_each_verb_has_help_and_json_and_quiet(verb: str) -> None:
     done = midfolio(verb, "--help")
     assert done.returncode == 0

@@ -97,7 +97,7 @@ def test_the_sample_has_the_historical_mutant_and_is_the_seeds() -> None:
 def test_a_relation_that_explains_nothing_is_1(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    judge_changed = relation.judge_changed
+    judge_changed, mark_loud = relation.judge_changed, relation.mark_loud
 
     def explains_nothing(
         words: Any, rules: Any, workspace: Any, batch: Any, end: Any, index: Any, *more: Any
@@ -108,8 +108,12 @@ def test_a_relation_that_explains_nothing_is_1(
         bad = relation.divergence_classes(words, workspace.case, own, merged, word)
         return found & ~classes.EXPLAINED_BITS | bad
 
+    def mark_all(words: Any, workspace: Any) -> None:
+        mark_loud(words, workspace)
+        workspace.loud[:] = 1
+
     monkeypatch.setattr(relation, "judge_changed", explains_nothing)
-    monkeypatch.setattr(relation, "agrees", lambda *_: False)
+    monkeypatch.setattr(relation, "mark_loud", mark_all)
     result = run_gate(monkeypatch, tmp_path, small_plan())
     assert result.exit_code() == exits.DIVERGENCE
     assert result.not_run() == []
