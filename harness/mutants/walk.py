@@ -27,6 +27,15 @@ MUTANTS: tuple[Mutant, ...] = (
         origin="drafts v1 to v3 of cac1db8c3aad",
         shows="cow-write",
     ),
+    Mutant(
+        name="dirty-means-copied",
+        file="commit.py",
+        find="    if vma_has(call, VM_SHARED):\n",
+        replace="    if vma_has(call, VM_SHARED) or arch.pte_dirty(new):\n",
+        why="takes a dirty private entry for one that was copied, whosever its page is",
+        origin="9ae0f87d009c, fixed by 5535be309971 (CVE-2022-2590), in mm/gup.c",
+        shows="cow-write",
+    ),
     # Which entries form a batch.
     Mutant(
         name="no-range-clip",
@@ -205,6 +214,22 @@ MUTANTS: tuple[Mutant, ...] = (
         replace="                    pages += 1\n",
         why="counts batches, not entries",
         origin="class: pages++ left as it was before cac1db8c3aad",
+        shows="pages-wrong",
+    ),
+    Mutant(
+        name="skip-counts",
+        file="walk.py",
+        find=(
+            "                            arch, state, masks, index, pte, folio, max_nr, SKIP\n"
+            "                        )\n"
+        ),
+        replace=(
+            "                            arch, state, masks, index, pte, folio, max_nr, SKIP\n"
+            "                        )\n"
+            "                        pages += np.int64(nr)\n"
+        ),
+        why="counts the entries that a NUMA scan skips",
+        origin="class: one count for both uses of a batch",
         shows="pages-wrong",
     ),
     Mutant(
