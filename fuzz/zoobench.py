@@ -53,9 +53,9 @@ class Runs:
 
 
 def bench(
-    mutants: list[zoo.Mutant], arch: str, kernel: str, engines: list[str], seeds: int, limit: int
+    mutants: list[zoo.Mutant], arch: str, kernel: str, engines: list[str], seeds: range, limit: int
 ) -> Iterator[Runs]:
-    """The runs of each mutant with each engine; equivalent mutants have none."""
+    """The runs of each mutant with each engine, one for each of `seeds`; equivalent ones have none."""
     # A grown corpus depends on the seed alone, so each serves all mutants.
     hunters: dict[tuple[str, int], Hunter] = {}
     for mutant in mutants:
@@ -64,7 +64,7 @@ def bench(
         target = load(f"zoo:{mutant.name}", arch)
         for engine in engines:
             cases, missed, entries = [], 0, 0
-            for seed in range(1, seeds + 1):
+            for seed in seeds:
                 if (engine, seed) not in hunters:
                     hunters[engine, seed] = hunter_of(engine)(target, kernel, seed, cap=1)
                 hunter = hunters[engine, seed]

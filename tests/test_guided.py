@@ -96,7 +96,7 @@ def test_all_ways_are_gone(full: Guided) -> None:
     seen = set()
     random = Hunter(full.target, full.kernel, full.seed, window=full.window)
     with np.errstate(over="ignore"):
-        for index in range(CASES, CASES + 80):
+        for index in range(CASES, CASES + 140):
             full.make(index)
             way = int(full.corpus.sums[ORIGIN])
             if way == RANDOM and RANDOM not in seen:

@@ -2,8 +2,8 @@
 
 What comes out is as legal as any random case, and the generator knows whether it
 is wild. The first words of a case choose its scene (call, VMA, window, mm), three
-at most follow for each run of entries: a scene that is rare can be had with other
-runs, and runs that are rare in another scene.
+at most follow for each run of entries. What was tried and gained less than these:
+new runs in a kept scene, and the scene of one case with the runs of another.
 """
 
 import numpy as np
@@ -16,15 +16,12 @@ from .corpus import NR_WORDS, ONE, WORDS_KEPT, ZERO, pick, roll
 # How a case was made; the number is what ORIGIN says and what `shares` holds.
 RANDOM = -1
 WAYS = (
-    "scene",  # the scene of one, new runs
-    "prefix",  # the beginning of one, the rest new
     "words",  # one with a few words new
     "cross",  # the beginning of one, the end of another
-    "both",  # the scene of one, the runs of another
     "bits",  # one with a few bits of a few words new
     "state",  # one whose entries, folios or call are changed in place (fuzz.guided.mutations)
 )
-SCENE, PREFIX, WORDS, CROSS, BOTH, BITS, STATE = range(len(WAYS))
+WORDS, CROSS, BITS, STATE = range(len(WAYS))
 
 # The choice of window and range is the last but one of a scene.
 _WINDOW_BEFORE_RUNS = 2
@@ -51,11 +48,7 @@ def breed(corpus, dice, choices, parent, way, scene):
     """
     nr = corpus.meta[parent, NR_WORDS]
     at = np.int64(0)
-    if way == SCENE:
-        at = _give(corpus, parent, 0, min(scene, nr), at, choices)
-    elif way == PREFIX:
-        at = _give(corpus, parent, 0, 1 + roll(dice, nr), at, choices)
-    elif way == WORDS:
+    if way == WORDS:
         at = _give(corpus, parent, 0, nr, at, choices)
         for _ in range(1 + roll(dice, _MOST_WORDS)):
             choices[FIRST + roll(dice, at)] = draw(dice)
@@ -65,10 +58,6 @@ def breed(corpus, dice, choices, parent, way, scene):
         behind = corpus.meta[other, NR_WORDS]
         first = min(scene + roll(dice, max(behind - scene, np.int64(1))), behind)
         at = _give(corpus, other, first, behind, at, choices)
-    elif way == BOTH:
-        other = pick(corpus, dice)
-        at = _give(corpus, parent, 0, min(scene, nr), at, choices)
-        at = _give(corpus, other, scene, corpus.meta[other, NR_WORDS], at, choices)
     else:
         at = _give(corpus, parent, 0, nr, at, choices)
         for _ in range(1 + roll(dice, _MOST_WORDS)):

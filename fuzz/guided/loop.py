@@ -25,7 +25,7 @@ from .corpus import NR_WORDS, ORIGIN, USED, consider, numba_corpus, pick, restor
 ZERO = np.uint64(0)
 # The streams that decide about mutations are others than those of the random cases.
 _SALT = np.uint64(0x6A09_E667_F3BC_C908)
-# `shares` says for so many parts of the cases how they are made.
+# `shares` says how each of so many parts of all cases is made.
 NR_SHARES = 64
 
 
