@@ -166,7 +166,7 @@ def lines(runs: list[Runs], engines: list[str]) -> Iterator[str]:
         cases, entries = gain(runs, engine)
         worse = [c.mutant for c in compare(runs, engine) if c.ratio < 1 and c.p < 0.05]
         yield (
-            f"{engine}: on the {HARDEST} hardest {cases:.2f} times fewer cases and {entries:.2f} "
+            f"{engine}: on the {len(hardest(runs))} hardest {cases:.2f} times fewer cases and {entries:.2f} "
             f"times fewer entries than random; worse on {', '.join(worse) or 'none'}"
         )
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 class _WithBench(click.Command):
     """The command, or its sub-command `bench`: no mutant is called so."""
 
+    @property
+    def commands(self) -> dict[str, click.Command]:
+        """The sub-commands by name, as a group has them."""
+        return {"bench": bench}
+
     def make_context(
         self,
         info_name: str | None,
@@ -26,8 +31,10 @@ class _WithBench(click.Command):
         **extra: Any,
     ) -> click.Context:
         """The context of whichever of both `args` ask for."""
-        if args[:1] == ["bench"]:
-            return bench.make_context(f"{info_name} bench", args[1:], parent, **extra)
+        if args and args[0] in self.commands:
+            return self.commands[args[0]].make_context(
+                f"{info_name} {args[0]}", args[1:], parent, **extra
+            )
         return super().make_context(info_name, args, parent, **extra)
 
 
