@@ -46,3 +46,22 @@ def test_both_modes_leave_the_same_bytes(arch: str) -> None:
     assert lines_of(compiled) == lines
     assert len(lines) == 1 + cases // 500
     assert int(lines[0].split()[1]) >= files
+
+
+def test_a_python_target_runs_in_a_compiled_campaign(tmp_path: Path) -> None:
+    """A rule that Python calls by mistake takes a compiled process down, and no other test sees it."""
+    (tmp_path / "plain.py").write_text(
+        "from batched.x86_64 import change_pte_range\n"
+        "def target(state):\n"
+        "    return change_pte_range(state)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz.cli", "fuzz", "--target", "plain:target", "--cases", "40"],
+        cwd=tmp_path,
+        env={**os.environ, "MIDFOLIO_MODE": "compiled", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("fuzz: 40 cases, nothing unexplained")
