@@ -31,7 +31,8 @@ NR_PAGES = 8192
 
 # Cases of 64 in which the page walker flips bits between detection and take.
 _WALKER_CASES = 8
-_WALKS, _RARITY = parts(6, 2)
+WALKER_CHOICE = parts(6, 2)
+_WALKS, _RARITY = WALKER_CHOICE
 
 
 @rule

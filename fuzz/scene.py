@@ -111,6 +111,7 @@ _PMD_SHIFT = np.uint64(21)
 
 
 # The choice of call and VMA.
+CALL_CHOICE = parts(6, 6, 6, 4, 4, 4, 3, 2, 1, 2, 3, 1, 1, 1, 8)
 (
     _WILD,
     _CALL,
@@ -127,11 +128,15 @@ _PMD_SHIFT = np.uint64(21)
     _UNPOPULATED,
     _NOTIFIES,
     _DEVICE,
-) = parts(6, 6, 6, 4, 4, 4, 3, 2, 1, 2, 3, 1, 1, 1, 8)
+) = CALL_CHOICE
+# Cases are wild from this value of the first part on.
+WILD_FROM = 54
 # The choice of the window.
-_SIZE, _IN_SIZE, _RANGE, _START, _END, _SLOT, _PLACE, _AT_END = parts(6, 9, 3, 9, 9, 9, 14, 4)
+WINDOW_CHOICE = parts(6, 9, 3, 9, 9, 9, 14, 4)
+_SIZE, _IN_SIZE, _RANGE, _START, _END, _SLOT, _PLACE, _AT_END = WINDOW_CHOICE
 # The choice of mm and machine.
-_MM_USERS, _NODE, _MODE, _TIERS = parts(4, 2, 3, 2)
+MM_CHOICE = parts(4, 2, 3, 2)
+_MM_USERS, _NODE, _MODE, _TIERS = MM_CHOICE
 
 
 @rule
@@ -140,7 +145,7 @@ def set_scene(arch, choices, state):
     facts = state.facts[0]
     arch.set_machine(choices, facts)
     choice = draw(choices)
-    wild = np.int64(1) if bits(choice, _WILD) >= 54 else np.int64(0)
+    wild = np.int64(1) if bits(choice, _WILD) >= WILD_FROM else np.int64(0)
     first_pfn = _set_window(arch, choices, state)
     _set_mm(choices, state)
 

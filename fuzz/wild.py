@@ -50,7 +50,8 @@ _RARITY = np.array([0, 1, 2, 4, 8, 16, 32, 0], np.int64)
 _FEW_PAGES = np.int64(32)
 
 # What is broken, and how.
-_CP, _PROT, _VMA, _FOLIOS, _ENTRIES, _WALKER = parts(2, 2, 1, 1, 3, 3)
+BREAK_CHOICE = parts(2, 2, 1, 1, 3, 3)
+_CP, _PROT, _VMA, _FOLIOS, _ENTRIES, _WALKER = BREAK_CHOICE
 _UFFD_CALL, _TRY, _NUMA, _ANON, _UNPOPULATED, _VM = parts(3, 1, 2, 1, 1, 2 * _NR_VM_FLAGS)
 # Of the noise of a folio or entry.
 _FLAGS_TOO, _EXCLUSIVE_TOO = parts(1, 2)

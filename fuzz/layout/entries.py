@@ -61,6 +61,7 @@ _MARKER_PAYLOAD = np.array([PTE_MARKER_UFFD_WP, PTE_MARKER_POISONED, PTE_MARKER_
 # The shape of a run without folio; its kind and length are `layout`'s to choose.
 _, _ABOVE, _NEAR, _, _DISTANCE, _CACHE = parts(11, 1, 2, 17, 16, 17)
 # Details of a run that maps folios.
+DETAIL_CHOICE = parts(4, 4, 3, 1, 1, 4, 3, 3, 4, 9, 9, 9)
 (
     _ACCESSED_KIND,
     _DIRTY_KIND,
@@ -74,7 +75,7 @@ _, _ABOVE, _NEAR, _, _DISTANCE, _CACHE = parts(11, 1, 2, 17, 16, 17)
     _ACCESSED_PLACE,
     _DIRTY_PLACE,
     _DEVIATING_PLACE,
-) = parts(4, 4, 3, 1, 1, 4, 3, 3, 4, 9, 9, 9)
+) = DETAIL_CHOICE
 # Accessed and dirty, two bits an entry, of a run without folio.
 _EACH_SHIFT = np.uint64(20)
 _EACH_BITS = np.uint64(2)

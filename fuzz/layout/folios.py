@@ -44,6 +44,7 @@ _EXCLUSIVE = np.array(
 )
 
 # A new block.
+BLOCK_CHOICE = parts(6, 3, 2, 8, 2, 2, 2, 2, 3, 1, 4, 12)
 (
     _ORDER,
     _BLOCK,
@@ -57,7 +58,7 @@ _EXCLUSIVE = np.array(
     _FILE_PAGE,
     _EXCLUSIVE_KIND,
     _EXCLUSIVE_PLACE,
-) = parts(6, 3, 2, 8, 2, 2, 2, 2, 3, 1, 4, 12)
+) = BLOCK_CHOICE
 
 
 @rule

@@ -22,6 +22,7 @@ _HOLE_LENGTHS = np.array([1, 1, 2, 3, 4, 6, 8, 12], np.int64)
 _SWAP_LENGTHS = np.array([1, 1, 1, 1, 1, 2, 2, 4], np.int64)
 
 # The shape of a run.
+SHAPE_CHOICE = parts(7, 4, 1, 2, 9, 4, 1, 3, 10, 10, 3)
 (
     _KIND,
     _SOURCE,
@@ -34,7 +35,7 @@ _SWAP_LENGTHS = np.array([1, 1, 1, 1, 1, 2, 2, 4], np.int64)
     _OLD_FOLIO,
     _PAGE,
     _OUT_OF_STEP,
-) = parts(7, 4, 1, 2, 9, 4, 1, 3, 10, 10, 3)
+) = SHAPE_CHOICE
 
 
 @rule

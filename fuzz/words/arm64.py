@@ -38,7 +38,9 @@ _MEMORY_TYPES = (
     << mmu.ATTRINDX_SHIFT
 )
 _MEMORY_TYPE, _ = parts(3, 61)
-_BBML3, _ = parts(4, 60)
+# The choice of the machine.
+MACHINE_CHOICE = parts(4)
+(_BBML3,) = MACHINE_CHOICE
 
 
 @rule

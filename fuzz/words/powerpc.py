@@ -46,7 +46,9 @@ _ORDERS_4K = np.array(
 )
 # Coprocessors in use, out of 8.
 _COPROCESSORS = np.array([0, 0, 0, 0, 0, 1, 1, 2], np.int64)
-_SMALL_PAGES, _COPRO, _ISA_31, _HASH = parts(2, 3, 1, 4)
+# The choice of the machine.
+MACHINE_CHOICE = parts(2, 3, 1, 4)
+_SMALL_PAGES, _COPRO, _ISA_31, _HASH = MACHINE_CHOICE
 # Memory types of a device's VMA, out of 4.
 _MEMORY_TYPES = np.array(
     [

@@ -36,6 +36,8 @@ _MIG_DIRTY = np.uint64(1 << mmu.SWP_MIG_DIRTY_BIT)
 _ORDERS = np.array(
     [0] * 7 + [1] * 5 + [2] * 12 + [3] * 11 + [4] * 11 + [5] * 8 + [6] * 7 + [7] * 2 + [9], np.int64
 )
+# A machine has nothing to choose.
+MACHINE_CHOICE = ()
 
 
 @rule
