@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fuzz.strategies import any_cases
+from fuzz.strategies.lawful import ANY_WORD, some_words, swap_like, with_page
 from harness.anatomy import is_present
 from harness.case import ARCHES, LAYOUTS, Call, Case, CaseError, Folio, Vma
 from harness.casefile import case_line, format_case, parse_case, parse_case_line
@@ -13,16 +15,7 @@ from harness.vocabulary import vocabulary_of
 from mm.jit import ROOT
 from mm.version import VERSIONS
 
-from .layout_cases import (
-    ALL,
-    ANY_WORD,
-    BY_NAME,
-    NAMES,
-    any_cases,
-    some_words,
-    swap_like,
-    with_page,
-)
+from .layout_cases import ALL, BY_NAME, NAMES
 
 TOP = (1 << 64) - 1
 on_each_layout = pytest.mark.parametrize("layout", ALL, ids=NAMES)
