@@ -25,9 +25,11 @@ class Sweep:
     quiet: bool
     campaigns: list[Campaign] = field(default_factory=list)
 
-    def add(self, plan: Plan, journal: Journal | None = None) -> Campaign:
-        """A campaign for `plan`, not run yet, that `journal` keeps."""
-        campaign = Campaign(plan, quiet=self.quiet, journal=journal)
+    def add(
+        self, plan: Plan, journal: Journal | None = None, make: type[Campaign] = Campaign
+    ) -> Campaign:
+        """A campaign for `plan`, of the kind that `make` is, not run yet, that `journal` keeps."""
+        campaign = make(plan, quiet=self.quiet, journal=journal)
         self.campaigns.append(campaign)
         return campaign
 

@@ -109,18 +109,30 @@ def run(case: Case, function: Function) -> Outcome:
     return outcome_of(state, pages)
 
 
-def prepare(case: Case) -> tuple[Workspace, Outcome]:
-    """A workspace in which the reference has run on `case`, and its outcome."""
+def prepare(case: Case, *, contained: bool = False) -> tuple[Workspace, Outcome]:
+    """A workspace in which the reference has run on `case`, and its outcome.
+
+    `contained`: one for a target that runs in a process of its own.
+    """
     workspace = workspace_for(state_of(case))
     with np.errstate(over="ignore"):
         set_up(workspace)
         pages = reference_side(case.arch)(workspace.ours)
+    if contained:
+        workspace = contained_workspace(workspace)
     return workspace, outcome_of(workspace.ours, pages)
 
 
 def judge_case(case: Case, target: Target, batching: int = EXACT) -> Judgement:
     """`case` run through the reference and through `target`, and judged."""
-    workspace, ours = prepare(case)
+    workspace, ours = prepare(case, contained=target.contained)
+    return judge_prepared(case, target, workspace, ours, batching)
+
+
+def judge_prepared(
+    case: Case, target: Target, workspace: Workspace, ours: Outcome, batching: int = EXACT
+) -> Judgement:
+    """`case` run through `target` and judged, in a workspace that `prepare` made for it."""
     if target.contained:
         return _judge_contained(case, target, workspace, ours, batching)
     try:
@@ -145,7 +157,6 @@ def _traceback(error: Exception) -> tuple[str, ...]:
 def _judge_contained(
     case: Case, target: Target, workspace: Workspace, ours: Outcome, batching: int
 ) -> Judgement:
-    workspace = contained_workspace(workspace)
     ending = run_contained(target.function, workspace.theirs)
     if ending.name:
         return judge_lost(case, target.name, ours, ending.name, (ending.how,))

@@ -65,3 +65,18 @@ def test_a_python_target_runs_in_a_compiled_campaign(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("fuzz: 40 cases, nothing unexplained")
+
+
+def test_drawn_cases_run_compiled(tmp_path: Path) -> None:
+    """As above, of the engine whose cases Python makes."""
+    options = ("--engine", "hypothesis", "--arch", "x86_64", "--cases", "120")
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz.cli", "fuzz", *options],
+        cwd=tmp_path,
+        env={**os.environ, "MIDFOLIO_MODE": "compiled", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "nothing unexplained; case budget reached; exit 0" in done.stdout.splitlines()[-1]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import exits
+from .. import engines, exits
+from ..sources import use_interpreted
 from . import options
 
 HISTORICAL = "first-page-is-folio-head"
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option(
+    "--engine",
+    type=click.Choice(engines.NAMES),
+    default="random",
+    show_default=True,
+    help="How cases are made: at random, also from those that showed something new, drawn by "
+    "Hypothesis, or by atheris, guided by coverage.",
+)
 @options.arch
 @options.kernel
 @options.target
@@ -47,13 +56,6 @@ if TYPE_CHECKING:
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
 )
 @click.option(
-    "--engine",
-    type=click.Choice(["random", "guided"]),
-    default="random",
-    show_default=True,
-    help="How cases are made: at random, or also from those that showed something new.",
-)
-@click.option(
     "--per-class",
     type=click.IntRange(min=1),
     default=3,
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
 @options.as_json
 @options.quiet
 def command(
+    engine: str,
     arch: str | None,
     kernel: str,
     target: str,
@@ -81,7 +84,6 @@ def command(
     plateau: float | None,
     seed: int,
     jobs: int,
-    engine: str,
     per_class: int,
     hang_seconds: float | None,
     work: Path | None,
@@ -95,11 +97,20 @@ def command(
     Every PTE must be explained by the reference, every flush be needed, and no
     invariant ring. Before the campaign, one canary per judge must be caught.
     Without --arch the architectures take equal shares of --cases and --time, one
-    after the other; without any of --cases, --time and --plateau it is 1,000,000 cases.
-    A first Ctrl-C ends the campaign cleanly. The same command goes on where an earlier
-    run of it ended, unless that had done all its --cases: then they are run again.
-    Findings are written to the work directory's findings/; midfolio report sums it up.
+    after the other; without any of --cases, --time and --plateau it is 1,000,000 cases,
+    5,000 of hypothesis, 10,000 of atheris. A first Ctrl-C ends the campaign cleanly. The
+    same command goes on where an earlier run of it ended, unless that had done all its
+    --cases: then they are run again. Findings are written to the work directory's
+    findings/; midfolio report sums it up.
     """
+    why = engines.missing(engine)
+    if why:
+        click.echo(f"fuzz: {why}", err=True)
+        return exits.LANE_MISSING
+    if engine == "atheris":
+        use_interpreted()
+    if engine == "hypothesis" and jobs > 1:
+        raise click.BadParameter("the hypothesis engine runs in one process", param_hint="--jobs")
     denied = options.denied_bits(deny)
     from harness.contain import hang_seconds as hang_default
     from harness.kernels import check_kernel
@@ -110,7 +121,7 @@ def command(
     from ..sweep import shares
 
     if cases is None and seconds is None and plateau is None:
-        cases = 1_000_000
+        cases = engines.DEFAULT_CASES[engine]
     plans = [
         Plan(
             arch=name,
@@ -163,7 +174,7 @@ def _run(
     for plan in plans:
         _warm_up(plan.arch, plan.target, plan.engine)
         journal = Journal(work, plan, fresh=fresh, repeat=repeat)
-        campaign = sweep.add(plan, journal)
+        campaign = sweep.add(plan, journal, engines.campaign_of(plan.engine))
         if not campaign.hunter.target.compiled:
             _say_interpreted(plan.target)
         if show_canary and not as_json:
