@@ -1,4 +1,7 @@
-"""Where a verb gets cases from: files, directories, numbers of random cases, `case:` lines."""
+"""Where a verb gets cases from: files, directories, numbers of random cases, `case:` lines.
+
+A file is a case file, or an input of atheris.
+"""
 
 import os
 import re
@@ -76,8 +79,21 @@ def from_file(path: Path) -> Source:
     """The case in the file at `path`; CaseError if it has none."""
     from harness.casefile import read_case
 
+    if is_raw(path):
+        from .engines.raw_input import read
+
+        return Source(str(path), read(path), (), ())
     parsed = read_case(path)
     return Source(str(path), parsed.case, parsed.expect, parsed.comments)
+
+
+def is_raw(path: Path) -> bool:
+    """Whether file `path` is an input of atheris: fuzz.engines.raw_input.MAGIC is what it begins with."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"mfz1"
+    except OSError:
+        return False
 
 
 def _from_line(text: str) -> Source:

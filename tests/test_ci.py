@@ -28,8 +28,8 @@ SMALLER = "--cases 20 --floor-cases 1 --mutants 1 --arch x86_64"
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A directory that looks like the checkout to a command, and keeps what it writes."""
-    (tmp_path / ".venv").mkdir()
-    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    # Whole: its python would not know its packages without pyvenv.cfg.
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
     (tmp_path / "corpus").symlink_to(ROOT / "corpus")
     return tmp_path
 

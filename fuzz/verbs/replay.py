@@ -37,7 +37,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Run each case of WHAT again: case files, directories, case numbers or case: lines.
+    """Run each case of WHAT again: case files, atheris inputs, directories, numbers, case: lines.
 
     A case agrees unless an `expect: diverge CLASS target=NAME` line says otherwise.
     Exit code 0 if all did what is expected, 1 if one diverges unexpectedly, 3 if

@@ -24,7 +24,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    r"""Draw each case of WHAT: case files, directories, case numbers or case: lines.
+    r"""Draw each case of WHAT: case files, atheris inputs, directories, numbers, case: lines.
 
     \b
     Letters of an entry: r present (powerpc: readable, x executable only,
