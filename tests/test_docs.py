@@ -33,6 +33,7 @@ PAGES = (
     "docs/campaigns.md",
     "docs/ci.md",
     "docs/design.md",
+    "docs/engines.md",
     "docs/exhaust.md",
     "docs/fidelity.md",
     "docs/findings.md",
