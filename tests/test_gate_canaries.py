@@ -138,7 +138,8 @@ def only_sane(arch: str) -> Callable[..., Any]:
 
 
 def test_a_share_below_its_floor_is_5(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(census, "DESCRIBE_EVERY", 1)
+    for module in (census, fuzz.hunter):
+        monkeypatch.setattr(module, "DESCRIBE_EVERY", 1)
     plan = small_plan(cases=220)
     assert run_gate(monkeypatch, tmp_path, plan).exit_code() == exits.OK
     monkeypatch.setattr(fuzz.hunter, "generator_of", only_sane)
