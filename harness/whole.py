@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write `text` beside `path` and rename it; OSError leaves what was there, and nothing beside."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write `content` beside `path` and rename it; OSError leaves what was there, and nothing beside."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text)
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

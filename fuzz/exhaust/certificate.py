@@ -7,7 +7,6 @@ so two runs of one scope from the same sources write the same bytes.
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from harness import classes
@@ -133,14 +132,6 @@ def lines(record: dict[str, Any]) -> list[str]:
         text += [f"    {name:<26}{cases:>16}" for name, cases in record["left_out"].items()]
     text += ["", "  not varied", *(f"    {what}" for what in record["not_varied"])]
     return text
-
-
-def write(path: Path, text: str) -> None:
-    """Write `text` beside `path` and rename it, so that none is ever half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def to_json(record: dict[str, Any]) -> str:

@@ -24,13 +24,14 @@ from harness.relation import ANY, EXACT, NONE
 from harness.render import finding
 from harness.run import judge_case
 from harness.targets import load
+from harness.whole import write_whole
 from mm.jit import COMPILED, ROOT
 
 from .. import exits
 from ..content import content_of
 from ..hunter import RED
 from ..terminal import Progress, print_lines
-from .certificate import certificate, described, lines, to_json, write
+from .certificate import certificate, described, lines, to_json
 from .scope import Runner, Scope, Sums
 
 HISTORICAL = "zoo:first-page-is-folio-head"
@@ -152,7 +153,7 @@ class Exhaust:
             "sums": asdict(self.sums),
             "findings": self.findings,
         }
-        write(self.state_path, to_json(state))
+        write_whole(self.state_path, to_json(state))
         self.saved = time.monotonic()
 
     # The run.
@@ -268,8 +269,8 @@ class Exhaust:
     def write_certificate(self) -> Path:
         """Write the certificate, as text and as JSON; the path of the text."""
         record, path = self.certificate(), self.plan.directory / f"{self.plan.name}.txt"
-        write(path.with_suffix(".json"), to_json(record))
-        write(path, "\n".join(lines(record)) + "\n")
+        write_whole(path.with_suffix(".json"), to_json(record))
+        write_whole(path, "\n".join(lines(record)) + "\n")
         self.state_path.unlink(missing_ok=True)
         return path
 

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.whole import write_whole
+
 from .checks import Result
 from .junit import junit
 from .markdown import markdown
@@ -20,7 +22,7 @@ def problem(path: Path) -> str:
         if path.is_dir():
             return f"{path}: is a directory; expected a file"
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = _beside(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
         partial.touch()
         partial.unlink()
     except OSError as error:
@@ -30,18 +32,11 @@ def problem(path: Path) -> str:
 
 def write(result: Result, kind: str, path: Path) -> str:
     """Write the report `kind`; why it could not be written, "" if it was."""
-    partial = _beside(path)
     try:
-        partial.write_text(REPORTS[kind](result), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, REPORTS[kind](result))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         return f"{path}: {error.strerror or error}"
     return ""
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def record(result: Result) -> dict[str, Any]:

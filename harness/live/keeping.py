@@ -12,6 +12,7 @@ from harness.run import Outcome, judge_case, judge_outcome, prepare
 from harness.targets import Target
 from mm.state import BAD_MAP, FLUSH, NO_VM_WRITE, NR_FLUSHES
 
+from ..whole import write_whole
 from .oracle import Observed
 from .session import FLUSH_BITS, Finding
 
@@ -100,10 +101,7 @@ def save(finding: Finding, target: Target, release: str, lines: list[Line]) -> P
     ]
     path = directory() / f"live-{finding.name}-{case_id(case)}.case"
     text = format_case(case, comments=tuple(comments), expect=(expect,))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(text)
-    partial.replace(path)
+    write_whole(path, text)
     return path
 
 

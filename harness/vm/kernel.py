@@ -1,11 +1,11 @@
 """The kernel image that a guest boots: Debian's, or a file of one's own."""
 
-import os
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 from ..case import CaseError
+from ..whole import write_whole
 from .absent import Absent
 from .debian import Archive, members
 from .machine import Machine
@@ -45,10 +45,7 @@ def find(spec: str, machine: Machine, archive: Archive, directory: Path) -> Imag
 
 def _extract(deb: Path, path: Path) -> None:
     for _, content in members(deb, _IMAGE):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_whole(path, content)
         # A hundred megabytes of modules that no guest loads.
         deb.unlink()
         return

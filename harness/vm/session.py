@@ -12,6 +12,7 @@ from mm.jit import ROOT
 
 from .. import findings
 from ..case import CaseError
+from ..whole import write_whole
 from . import boot, initramfs, kernel, userland
 from .debian import Archive
 from .machine import Machine, own_arch
@@ -101,10 +102,6 @@ def copy_findings(files: dict[str, str]) -> tuple[Path, ...]:
         # A guest's kernel may be a broken one: names are taken with care.
         if Path(name).name != name or not name.endswith(".case"):
             continue
-        place.mkdir(parents=True, exist_ok=True)
-        path = place / name
-        partial = path.with_name(f".{name}.{os.getpid()}")
-        partial.write_text(text)
-        partial.replace(path)
-        written.append(path)
+        write_whole(place / name, text)
+        written.append(place / name)
     return tuple(written)
