@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from fuzz import exits
+from harness.lane import LaneMissing
 from harness.live import memory, probes
 from harness.live.kernel import Pagemap
-from harness.live.lane import LaneMissing
 from harness.live.layouts import fork_and_exit
 from harness.live.machines import PAGE
 from harness.live.settings import Settings, chosen

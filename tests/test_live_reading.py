@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.lane import LaneMissing
 from harness.live import btf, kernel, machines
 from harness.live.kernel import Found, Kernel, NotThere, Offsets, find_table
-from harness.live.lane import LaneMissing
 
 # BTF.
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from fuzz import exits
+from harness.lane import LaneMissing
 from harness.live import probes
 from harness.live.bpf import Reader
-from harness.live.lane import LaneMissing
 from harness.live.settings import Settings, chosen
 from mm.jit import ROOT
 from tests.test_cli import midfolio

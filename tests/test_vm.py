@@ -14,8 +14,8 @@ import pytest
 
 from fuzz.verbs.vm import exit_code, record
 from harness.case import CaseError
+from harness.lane import LaneMissing
 from harness.vm import boot, debian, init, kernel, machine, session
-from harness.vm.absent import Absent
 from harness.vm.report import BadReport, Report
 from harness.vm.selection import check_spec, kernels, newest
 
@@ -125,7 +125,7 @@ def test_the_archive_is_that_of_the_machine() -> None:
     assert debian.archive_of("http://x.test/d|sid|main\n", DEBIAN) == "http://x.test/d"
     # A codename of another distribution is none of Debian's.
     for os_release in (DEBIAN.replace("ID=debian", "ID=devuan"), ""):
-        with pytest.raises(Absent, match="no archive of Debian"):
+        with pytest.raises(LaneMissing, match="no archive of Debian"):
             debian.archive_of(targets + mirror, os_release)
 
 
@@ -180,7 +180,7 @@ def test_without_a_network_old_lists_serve_and_no_lists_do_not(
     fake_apt(tmp_path / "bin", "echo 'E: Failed to fetch x' >&2; exit 100")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     archive = debian.Archive(tmp_path / "apt", "amd64")
-    with pytest.raises(Absent, match="apt-get -q update failed: E: Failed to fetch x"):
+    with pytest.raises(LaneMissing, match="apt-get -q update failed: E: Failed to fetch x"):
         archive.packages(NAMES)
     stamp = tmp_path / "apt" / "updated"
     stamp.touch()
@@ -199,7 +199,7 @@ def test_a_machine_that_is_no_debian_says_so(
     fake_apt(tmp_path / "bin", "true")
     (tmp_path / "bin" / missing).unlink()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    with pytest.raises(Absent, match=f"{missing} is not installed"):
+    with pytest.raises(LaneMissing, match=f"{missing} is not installed"):
         debian.Archive(tmp_path / "apt", "amd64").packages(NAMES)
     assert not (tmp_path / "apt").exists()
 

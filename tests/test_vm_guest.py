@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.lane import LaneMissing
 from harness.vm import cpio, init, initramfs, userland
-from harness.vm.absent import Absent
 from harness.vm.report import BadReport, parse
 
 from .guests import SENT, tool
@@ -110,10 +110,10 @@ def test_a_python_that_misses_a_library_says_so(
 ) -> None:
     tool(tmp_path, "ldd", "echo '	libgone.so.1 => not found'")
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    with pytest.raises(Absent, match=r"does not find its own libgone\.so\.1"):
+    with pytest.raises(LaneMissing, match=r"does not find its own libgone\.so\.1"):
         userland.linked([Path(sys.executable)])
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
-    with pytest.raises(Absent, match="ldd is not installed; --python debian"):
+    with pytest.raises(LaneMissing, match="ldd is not installed; --python debian"):
         userland.linked([Path(sys.executable)])
 
 

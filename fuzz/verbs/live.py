@@ -84,7 +84,7 @@ def command(
     folios; what lacks is named, exit code 4. Exit code 1 if the kernel and the model
     disagree, 5 if too little ran or the machine was too noisy.
     """
-    from harness.live.lane import LaneMissing
+    from harness.lane import LaneMissing
     from harness.live.probes import Places, need_large_folios, need_root, probe
     from harness.live.settings import Settings
 

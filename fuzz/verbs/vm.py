@@ -66,8 +66,8 @@ def command(
     is absent, 5 if the guest sent no report.
     """
     use_interpreted()
+    from harness.lane import LaneMissing
     from harness.vm import machine, report, session
-    from harness.vm.absent import Absent
 
     from ..terminal import Progress
 
@@ -85,7 +85,7 @@ def command(
             limit or seconds + BOOT_SECONDS,
             lambda line: progress.update(f"vm: {line}"),
         )
-    except Absent as error:
+    except LaneMissing as error:
         progress.clear()
         print(f"midfolio: vm: {error}", file=sys.stderr)
         return exits.LANE_MISSING

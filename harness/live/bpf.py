@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .lane import LaneMissing
+from ..lane import LaneMissing
 
 # include/uapi/linux/bpf.h
 MAP_CREATE, PROG_LOAD, TEST_RUN = 0, 5, 10

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..lane import LaneMissing
 from .bpf import MAX_PLACES, Reader, ReadError
 from .btf import Btf
-from .lane import LaneMissing
 from .machines import ENTRIES, PAGE_SHIFT, TABLE_SHIFT, Paging
 
 GIB = 1 << 30

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mm import arm64, x86_64
 
-from .lane import LaneMissing
+from ..lane import LaneMissing
 
 PAGE_SHIFT = 12
 PAGE = 1 << PAGE_SHIFT

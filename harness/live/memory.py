@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from mm.flags import VM_EXEC, VM_READ, VM_SHARED, VM_WRITE
 
-from .lane import LaneMissing
+from ..lane import LaneMissing
 from .machines import PAGE
 
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC = 0, 1, 2, 4

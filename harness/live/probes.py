@@ -13,12 +13,12 @@ import numpy as np
 from harness.case import layout_of
 from mm.version import VERSIONS, Config
 
+from ..lane import LaneMissing
 from . import memory
 from .bpf import Reader
 from .btf import VMLINUX, read_btf
 from .flushes import Flushes
 from .kernel import STRUCTS, Kernel, highest_pfn, offsets_of
-from .lane import LaneMissing
 from .machines import PAGE, Machine, this_machine
 from .memory import MADV_NOHUGEPAGE, PROT_NONE, PROT_READ, PROT_WRITE, Uffd
 from .settings import THP, Settings, chosen

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from .lane import LaneMissing
+from ..lane import LaneMissing
 
 THP = Path("/sys/kernel/mm/transparent_hugepage")
 BOOT = Path("/proc/sys/kernel/random/boot_id")

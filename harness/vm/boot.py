@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..contain import die_with_parent
+from ..lane import LaneMissing
 from . import report
-from .absent import Absent
 from .machine import Machine
 
 MEMORY_MIB = 1024
@@ -58,10 +58,10 @@ def command_line(guest: Guest, qemu: str) -> list[str]:
 
 
 def require_qemu(machine: Machine) -> str:
-    """The path of the emulator; Absent if it is not installed."""
+    """The path of the emulator; LaneMissing if it is not installed."""
     found = shutil.which(machine.qemu)
     if found is None:
-        raise Absent(
+        raise LaneMissing(
             f"{machine.qemu} is not installed; on Debian: apt-get install {machine.package}"
         )
     return found
@@ -135,7 +135,7 @@ def make_disk(path: Path, mib: int = 128) -> Path | None:
         [mke2fs, "-q", "-F", "-t", "ext4", str(path)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise Absent(f"mke2fs failed: {' '.join(done.stderr.split())}")
+        raise LaneMissing(f"mke2fs failed: {' '.join(done.stderr.split())}")
     return path
 
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .absent import Absent
+from ..lane import LaneMissing
 
 # These have all kernels since 6.12, and a Python for the guest.
 SUITES = ("trixie", "trixie-backports")
@@ -28,10 +28,10 @@ _ROLLING = {"stable", "testing", "unstable", "sid", *SUITES}
 
 
 def require_tools() -> None:
-    """Absent unless apt and dpkg are here."""
+    """LaneMissing unless apt and dpkg are here."""
     for tool in ("apt-get", "apt-cache", "apt-config", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise Absent(
+            raise LaneMissing(
                 f"{tool} is not installed: fetching a kernel needs a Debian machine; "
                 f"elsewhere give --kernel the path of a kernel image"
             )
@@ -40,7 +40,7 @@ def require_tools() -> None:
 def archive_of(targets: str, os_release: str) -> str:
     """The URI of Debian's archive, from lines `URI|suite|component` of apt's own sources.
 
-    Absent if there is none: the machine is not a Debian, or its sources are elsewhere.
+    LaneMissing if there is none: the machine is not a Debian, or its sources are elsewhere.
     """
     own = _OWN_SUITE.search(os_release)
     suites = _ROLLING | ({own[1]} if own and re.search(r"^ID=debian$", os_release, re.M) else set())
@@ -48,7 +48,7 @@ def archive_of(targets: str, os_release: str) -> str:
         uri, suite, component = line.split("|")
         if suite in suites and component == "main":
             return uri
-    raise Absent("this machine's apt sources name no archive of Debian's main component")
+    raise LaneMissing("this machine's apt sources name no archive of Debian's main component")
 
 
 def acquire_settings(dump: str) -> str:
@@ -73,7 +73,7 @@ class Archive:
     def packages(self, pattern: str) -> str:
         """The text of the Packages files about packages whose name `pattern` matches.
 
-        Fetches the lists if they are absent or old; Absent if there are none and
+        Fetches the lists if they are absent or old; LaneMissing if there are none and
         none can be fetched. Old ones are better than none: `note` says so.
         """
         self._configure()
@@ -92,7 +92,7 @@ class Archive:
         self._apt("apt-get", "-q", "download", f"{package}={version}", cwd=place)
         found = sorted(place.glob(f"{package}_*.deb"))
         if not found:
-            raise Absent(f"apt-get did not download {package} {version}")
+            raise LaneMissing(f"apt-get did not download {package} {version}")
         return found[-1]
 
     def download_closure(self, packages: tuple[str, ...]) -> list[Path]:
@@ -156,7 +156,7 @@ class Archive:
             return
         try:
             self._apt("apt-get", "-q", "update")
-        except Absent as error:
+        except LaneMissing as error:
             if not stamp.exists():
                 raise
             self.note = f"the lists of packages are old: {error}"
@@ -178,7 +178,9 @@ def _run(command: list[str], cwd: Path | None = None, **environment: str) -> str
         check=False,
     )
     if done.returncode:
-        raise Absent(f"{' '.join(command[:3])} failed: {_complaint(done.stderr + done.stdout)}")
+        raise LaneMissing(
+            f"{' '.join(command[:3])} failed: {_complaint(done.stderr + done.stdout)}"
+        )
     return done.stdout
 
 
@@ -206,7 +208,7 @@ def members(deb: Path, wanted: re.Pattern[str]) -> Iterator[tuple[str, bytes]]:
             if content is not None and member.isreg():
                 yield path, content.read()
     if process.returncode:
-        raise Absent(f"dpkg-deb cannot read {deb.name}")
+        raise LaneMissing(f"dpkg-deb cannot read {deb.name}")
 
 
 def unpack(deb: Path, place: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..case import CaseError
+from ..lane import LaneMissing
 from ..whole import write_whole
-from .absent import Absent
 from .debian import Archive, members
 from .machine import Machine
 from .selection import check_spec, kernels, newest
@@ -26,7 +26,7 @@ def find(spec: str, machine: Machine, archive: Archive, directory: Path) -> Imag
     """The image that `spec` names: a file, if there is a / in it, else a version of Debian's.
 
     An image is kept in `directory`; one that is there is not fetched again.
-    CaseError for an unknown version or file, Absent if it cannot be fetched.
+    CaseError for an unknown version or file, LaneMissing if it cannot be fetched.
     """
     if "/" in spec:
         path = Path(spec)
@@ -49,4 +49,4 @@ def _extract(deb: Path, path: Path) -> None:
         # A hundred megabytes of modules that no guest loads.
         deb.unlink()
         return
-    raise Absent(f"there is no kernel image in {deb.name}")
+    raise LaneMissing(f"there is no kernel image in {deb.name}")

@@ -3,7 +3,7 @@
 import platform
 from typing import NamedTuple
 
-from .absent import Absent
+from ..lane import LaneMissing
 
 
 class Machine(NamedTuple):
@@ -56,10 +56,10 @@ def own_arch() -> str | None:
 
 
 def machine_of(arch: str | None) -> Machine:
-    """The record of `arch`, by default of this machine; Absent if no guest is of that."""
+    """The record of `arch`, by default of this machine; LaneMissing if no guest is of that."""
     chosen = arch or own_arch()
     if chosen is None:
-        raise Absent(
+        raise LaneMissing(
             f"this machine is {platform.machine()}; a guest is {' or '.join(MACHINES)}: give --arch"
         )
     return MACHINES[chosen]

@@ -70,7 +70,7 @@ def run(
 
     `python` is OWN or DEBIAN; a whole guest takes at most `limit` seconds. Findings
     of the guest are copied to where this machine's are. CaseError for an unknown
-    kernel, Absent for what is not here, BadReport for a guest that said nothing.
+    kernel, LaneMissing for what is not here, BadReport for a guest that said nothing.
     """
     boot.require_qemu(machine)
     place = directory()

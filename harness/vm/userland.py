@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .absent import Absent
+from ..lane import LaneMissing
 from .cpio import Entry, link, on_disk
 from .debian import Archive, unpack
 from .machine import Machine
@@ -65,7 +65,7 @@ def own() -> Userland:
     python = Path(sys.executable).resolve()
     # A script's first line: BINPRM_BUF_SIZE in include/uapi/linux/binfmts.h, and no blank in it.
     if len(f"#!{python} -I\n") > 255 or " " in str(python):
-        raise Absent(f"no script can name {python}; --python debian does without")
+        raise LaneMissing(f"no script can name {python}; --python debian does without")
     stdlib = Path(sysconfig.get_path("stdlib")).resolve()
     entries = [_at(python), *(_at(path) for path in _used(stdlib))]
     for name in LIBRARIES:
@@ -103,7 +103,7 @@ def _used(folder: Path) -> Iterator[Path]:
 def _distribution(name: str) -> Iterator[Entry]:
     files = importlib.metadata.files(name)
     if files is None:
-        raise Absent(f"{name} is not installed as a distribution with a list of its files")
+        raise LaneMissing(f"{name} is not installed as a distribution with a list of its files")
     for file in files:
         parts = set(file.parts)
         if ".." in parts or parts & _UNUSED or _UNUSED_NAME.fullmatch(file.name):
@@ -116,11 +116,11 @@ def _distribution(name: str) -> Iterator[Entry]:
 def linked(programs: Iterable[Path]) -> list[Path]:
     """The shared libraries that `programs` and those libraries load at their start, sorted."""
     if shutil.which("ldd") is None:
-        raise Absent("ldd is not installed; --python debian does without")
+        raise LaneMissing("ldd is not installed; --python debian does without")
     done = subprocess.run(["ldd", *map(str, programs)], capture_output=True, text=True, check=False)
     missing = sorted(set(_LDD_MISSING.findall(done.stdout)))
     if missing:
-        raise Absent(f"this Python does not find its own {', '.join(missing)}")
+        raise LaneMissing(f"this Python does not find its own {', '.join(missing)}")
     return sorted({Path(path) for path in _LDD.findall(done.stdout)})
 
 
