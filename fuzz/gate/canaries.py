@@ -1,12 +1,10 @@
 """The first stage: spoiled outcomes and planted bugs, which must be found by all that a gate relies on."""
 
-import os
 import random
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from harness import zoo
 from harness.canaries import canaries_of
@@ -24,6 +22,7 @@ from ..sweep import shares
 from ..verdict import verdict
 from ..warmup import compile_parts
 from .checks import Check, GatePlan
+from .environment import environment
 
 
 def sampled(plan: GatePlan, arch: str) -> list[str]:
@@ -117,13 +116,8 @@ def caught(plan: GatePlan, name: str, arch: str) -> bool:
 @contextmanager
 def _own_findings() -> Iterator[None]:
     """Let findings of a canary go where nobody takes them for findings."""
-    before = os.environ.get("MIDFOLIO_FINDINGS")
-    with tempfile.TemporaryDirectory(prefix="midfolio-gate-") as folder:
-        os.environ["MIDFOLIO_FINDINGS"] = str(Path(folder))
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ["MIDFOLIO_FINDINGS"]
-            else:
-                os.environ["MIDFOLIO_FINDINGS"] = before
+    with (
+        tempfile.TemporaryDirectory(prefix="midfolio-gate-") as folder,
+        environment("MIDFOLIO_FINDINGS", folder),
+    ):
+        yield

@@ -5,12 +5,10 @@ dozens of mutants, each of which would take a minute to compile, are run on a fe
 cases each. Each case is run twice, and the two must not differ.
 """
 
-import os
 import signal
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +29,7 @@ from .. import exits
 from ..sources import Source, sources
 from ..verdict import WITNESSES, recorded, verdict, witnessed
 from .checks import Check, GatePlan
+from .environment import environment
 
 CORPUS = ROOT / "corpus"
 
@@ -170,7 +169,7 @@ class Replays:
             context = get_context("spawn")
             self.pool = ProcessPoolExecutor(self.processes, context, initializer=_leave_interrupts)
         # The first jobs that are handed over start all processes.
-        with _interpreted():
+        with environment("MIDFOLIO_MODE", "interpreted"):
             results = self.pool.map(run_job, jobs, chunksize=4)
         yield from results
 
@@ -183,16 +182,3 @@ class Replays:
 def _leave_interrupts() -> None:
     """Ctrl-C is the parent's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _interpreted() -> Iterator[None]:
-    before = os.environ.get("MIDFOLIO_MODE")
-    os.environ["MIDFOLIO_MODE"] = "interpreted"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MIDFOLIO_MODE"]
-        else:
-            os.environ["MIDFOLIO_MODE"] = before
