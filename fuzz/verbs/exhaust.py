@@ -33,9 +33,7 @@ HISTORICAL = "first-page-is-folio-head"
     "--flags", "asks", multiple=True, metavar="NAME", help="Only these calls; may be repeated."
 )
 @click.option("--raw", is_flag=True, help="Enumerate every state instead of canonical ones.")
-@click.option(
-    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
-)
+@options.campaign_jobs
 @click.option(
     "--work",
     type=click.Path(file_okay=False, path_type=Path),

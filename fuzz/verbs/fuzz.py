@@ -45,16 +45,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="Stop when so many seconds brought nothing new.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, (1 << 64) - 1),
-    default=1,
-    show_default=True,
-    help="Which cases.",
-)
-@click.option(
-    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
-)
+@options.seed
+@options.campaign_jobs
 @click.option(
     "--per-class",
     type=click.IntRange(min=1),

@@ -29,16 +29,8 @@ _REPORT = click.Path(path_type=Path)
     help="Seconds of fuzzing, in all [default: 60, if --cases is not given].",
 )
 @click.option("--cases", type=click.IntRange(min=1), help="Fuzz so many cases, in all.")
-@click.option(
-    "--seed",
-    type=click.IntRange(0, (1 << 64) - 1),
-    default=1,
-    show_default=True,
-    help="Which cases.",
-)
-@click.option(
-    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
-)
+@options.seed
+@options.campaign_jobs
 @click.option(
     "--mutants",
     type=click.IntRange(min=1),

@@ -44,6 +44,17 @@ deny = click.option(
     metavar="CLASS",
     help="Count an explained class as a divergence; may be given more than once.",
 )
+seed = click.option(
+    "--seed",
+    type=click.IntRange(0, (1 << 64) - 1),
+    default=1,
+    show_default=True,
+    help="Which cases.",
+)
+# A campaign's results do not depend on it.
+campaign_jobs = click.option(
+    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes."
+)
 jobs = click.option(
     "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes."
 )

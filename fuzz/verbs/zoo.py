@@ -143,7 +143,7 @@ def bench(
     help="Random cases within which each must be found.",
 )
 @click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), default=1, show_default=True)
-@click.option("--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Processes.")
+@options.jobs
 @options.arch
 @options.kernel
 @options.as_json
