@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from harness.case import Case
     from harness.casefile import Expect
 
+# What an input of atheris begins with; here, because looking for it must not import numpy.
+RAW_MAGIC = b"mfz1"
 _NUMBER = re.compile(r"([a-z0-9_]+):([0-9.]+):([0-9]+):([0-9]+):([0-9]+)")
 
 
@@ -88,10 +90,10 @@ def from_file(path: Path) -> Source:
 
 
 def is_raw(path: Path) -> bool:
-    """Whether file `path` is an input of atheris: fuzz.engines.raw_input.MAGIC is what it begins with."""
+    """Whether file `path` is an input of atheris (fuzz.engines.raw_input)."""
     try:
         with path.open("rb") as file:
-            return file.read(4) == b"mfz1"
+            return file.read(len(RAW_MAGIC)) == RAW_MAGIC
     except OSError:
         return False
 
@@ -107,16 +109,37 @@ def _from_number(word: str) -> Source:
     return Source(word, case_of_number(word), (), ())
 
 
+def check_stream(name: str, arch: str, kernel: str, version: int, instead: str) -> None:
+    """CaseError, with `name`, unless this checkout makes the same case of the same choices.
+
+    `instead`: what of the case replays in any checkout.
+    """
+    from harness.case import ARCHES, CaseError
+    from mm.version import VERSIONS
+
+    from .choices import GENERATOR_VERSION
+
+    if arch not in ARCHES:
+        raise CaseError(f"{name}: unknown arch {arch!r}; known: {', '.join(ARCHES)}")
+    if kernel not in VERSIONS:
+        raise CaseError(f"{name}: unknown kernel {kernel!r}; known: {', '.join(VERSIONS)}")
+    if version != GENERATOR_VERSION:
+        raise CaseError(
+            f"{name}: generator version {version} is not this checkout's {GENERATOR_VERSION}; "
+            f"replay its {instead} instead"
+        )
+
+
 def case_of_number(word: str) -> "Case":
     """The random case that a number names; CaseError for one of another generator version."""
     import numpy as np
 
     from harness.arrays import case_of
-    from harness.case import ARCHES, CaseError, layout_of
+    from harness.case import CaseError, layout_of
     from mm.state import MAX_PTES, empty_state, set_kernel
     from mm.version import VERSIONS
 
-    from .choices import GENERATOR_VERSION, empty_choices
+    from .choices import empty_choices
     from .generator import NR_FOLIOS, NR_PAGES
     from .generators import generator_of
 
@@ -124,15 +147,7 @@ def case_of_number(word: str) -> "Case":
     assert match, word
     arch, kernel = match[1], match[2]
     version, seed, index = int(match[3]), int(match[4]), int(match[5])
-    if arch not in ARCHES:
-        raise CaseError(f"{word}: unknown arch {arch!r}; known: {', '.join(ARCHES)}")
-    if kernel not in VERSIONS:
-        raise CaseError(f"{word}: unknown kernel {kernel!r}; known: {', '.join(VERSIONS)}")
-    if version != GENERATOR_VERSION:
-        raise CaseError(
-            f"{word}: generator version {version} is not this checkout's {GENERATOR_VERSION}; "
-            f"replay its case file or case: line instead"
-        )
+    check_stream(word, arch, kernel, version, "case file or case: line")
     if seed >= 1 << 64 or index >= 1 << 63:
         raise CaseError(f"{word}: seed must fit in 64 bits and index in 63")
     state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)

@@ -19,14 +19,13 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.case import ARCHES, Case, CaseError
+from harness.case import Case, CaseError
 from mm.state import MAX_PTES
-from mm.version import VERSIONS
 
 from ..choices import GENERATOR_VERSION, MAX_CHOICES
 from ..given import case_of_words
+from ..sources import RAW_MAGIC, check_stream
 
-MAGIC = b"mfz1"
 _HEADER = struct.Struct("<4s4s8sHH4xQ")
 WORD = 8
 MAX_WORD = (1 << 64) - 1
@@ -60,7 +59,7 @@ def size_of(nr_words: int) -> int:
 def encode(what: Input) -> bytes:
     """The bytes of `what`; `decode` gives it back."""
     header = _HEADER.pack(
-        MAGIC,
+        RAW_MAGIC,
         what.kernel.encode(),
         what.arch.encode(),
         GENERATOR_VERSION,
@@ -72,26 +71,18 @@ def encode(what: Input) -> bytes:
 
 def is_input(data: bytes) -> bool:
     """Whether `data` begins as an input does."""
-    return data.startswith(MAGIC)
+    return data.startswith(RAW_MAGIC)
 
 
 def decode(data: bytes, name: str = "input") -> Input:
     """What `data` says; CaseError, with `name`, for bytes that are no input of this checkout."""
     if not is_input(data):
-        raise CaseError(f"{name}: no input of atheris; one begins with {MAGIC.decode()}")
+        raise CaseError(f"{name}: no input of atheris; one begins with {RAW_MAGIC.decode()}")
     if len(data) < _HEADER.size:
         raise CaseError(f"{name}: {len(data)} bytes; the header alone has {_HEADER.size}")
     _, kernel, arch, version, window, key = _HEADER.unpack_from(data)
     kernel, arch = (text.rstrip(b"\0").decode("ascii", "replace") for text in (kernel, arch))
-    if arch not in ARCHES:
-        raise CaseError(f"{name}: unknown arch {arch!r}; known: {', '.join(ARCHES)}")
-    if kernel not in VERSIONS:
-        raise CaseError(f"{name}: unknown kernel {kernel!r}; known: {', '.join(VERSIONS)}")
-    if version != GENERATOR_VERSION:
-        raise CaseError(
-            f"{name}: generator version {version} is not this checkout's {GENERATOR_VERSION}; "
-            f"replay its case: line instead"
-        )
+    check_stream(name, arch, kernel, version, "case: line")
     if window > MAX_PTES:
         raise CaseError(f"{name}: window of {window} entries; at most {MAX_PTES}")
     rest = data[_HEADER.size : _HEADER.size + WORD * MAX_CHOICES]
