@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fuzz.choices import WINDOW, empty_choices
-from fuzz.generator import NR_FOLIOS, NR_PAGES
-from harness.case import layout_of
+from fuzz.generator import empty_case
 from harness.census import empty_tally
 from harness.native import NativeState
 from harness.workspace import Workspace, workspace_for
-from mm.state import MAX_PTES, State, empty_state, set_kernel
-from mm.version import VERSIONS
+from mm.state import MAX_PTES, State
 
 from .native_sides import SIDES, build
 
@@ -128,8 +126,7 @@ def _sides(target: str) -> list[Any]:
 
 def _prepare(window: int, kernel: str) -> tuple[Workspace, Any]:
     """A workspace with room for any case, and choices for such windows."""
-    case = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-    set_kernel(case.facts[0], VERSIONS[kernel], layout_of(ARCH).config)
+    case = empty_case(ARCH, kernel)
     choices = empty_choices()
     choices[WINDOW] = np.uint64(window)
     return workspace_for(case), choices

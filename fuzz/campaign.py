@@ -15,7 +15,9 @@ from harness.handle import numba_handle
 from harness.judge import numba_judge
 from harness.workspace import copy_case, numba_workspace
 from mm.jit import entry, rule
-from mm.state import numba_state, numba_target
+from mm.state import numba_target
+
+from .generators import signature as generate_signature
 
 ZERO = np.uint64(0)
 ONE = np.uint64(1)
@@ -28,6 +30,45 @@ def primary_class(bits):
     while (bits >> np.uint64(number)) & ONE == ZERO:
         number += 1
     return number
+
+
+@rule
+def judge_runs(
+    reference,
+    target,
+    judge,
+    describe,
+    spoil,
+    workspace,
+    handle,
+    index,
+    wild,
+    batching,
+    canary,
+    tally,
+):
+    """Run both sides on the case in the workspace, judge it and count it; the union of its classes."""
+    copy_case(workspace)
+    our_pages = reference(workspace.ours)
+    their_pages = target(workspace.theirs)
+    workspace.whole[0] = 1 if is_described(index) else 0
+    if canary != NO_CANARY:
+        their_pages += spoil(workspace, canary)
+    union = judge(handle, our_pages, their_pages, not wild, batching)
+    count_case(workspace, union, tally)
+    if workspace.whole[0] != 0:
+        describe(workspace, tally, wild)
+    return union
+
+
+@rule
+def is_to_be_shown(bits, cap, seen):
+    """Count a case by the first of `bits`, the classes that make it a finding; whether it is one of the first `cap`."""
+    if bits == ZERO:
+        return False
+    number = primary_class(bits)
+    seen[number] += 1
+    return seen[number] <= cap
 
 
 def _tally_signature() -> Any:
@@ -45,9 +86,8 @@ def tally_case(workspace, union, tally):
 def _signature() -> Any:
     from numba import int64, types, uint64
 
-    generate = int64(uint64[::1], numba_state(), uint64, uint64)
     return int64(
-        types.FunctionType(generate),
+        types.FunctionType(generate_signature()),
         types.FunctionType(numba_target()),  # reference
         types.FunctionType(numba_target()),  # target
         types.FunctionType(numba_judge()),
@@ -99,19 +139,20 @@ def hunt(
     """
     for index in range(first, last):
         wild = generate(choices, workspace.case, seed, np.uint64(index)) != 0
-        copy_case(workspace)
-        our_pages = reference(workspace.ours)
-        their_pages = target(workspace.theirs)
-        workspace.whole[0] = 1 if is_described(index) else 0
-        if canary != NO_CANARY:
-            their_pages += spoil(workspace, canary)
-        union = judge(handle, our_pages, their_pages, not wild, batching)
-        count_case(workspace, union, tally)
-        if workspace.whole[0] != 0:
-            describe(workspace, tally, wild)
-        if (union & red) != ZERO:
-            number = primary_class(union & red)
-            seen[number] += 1
-            if seen[number] <= cap:
-                return index
+        union = judge_runs(
+            reference,
+            target,
+            judge,
+            describe,
+            spoil,
+            workspace,
+            handle,
+            index,
+            wild,
+            batching,
+            canary,
+            tally,
+        )
+        if is_to_be_shown(union & red, cap, seen):
+            return index
     return last

@@ -14,8 +14,10 @@ its page_shift, coprocessors, isa_31 and hash_mmu, one of arm64 its bbml3.
 
 import numpy as np
 
+from harness.case import layout_of
 from mm.jit import rule
-from mm.state import NR_COUNTS
+from mm.state import MAX_PTES, NR_COUNTS, State, empty_state, set_kernel
+from mm.version import VERSIONS
 
 from .choices import bits, draw, mix, parts
 from .layout.runs import lay_out
@@ -33,6 +35,13 @@ NR_PAGES = 8192
 _WALKER_CASES = 8
 WALKER_CHOICE = parts(6, 2)
 _WALKS, _RARITY = WALKER_CHOICE
+
+
+def empty_case(arch: str, kernel: str) -> State:
+    """A state of `arch` and `kernel`, configured as usual, with room for any case."""
+    state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
+    set_kernel(state.facts[0], VERSIONS[kernel], layout_of(arch).config)
+    return state
 
 
 @rule

@@ -13,7 +13,6 @@ import numpy as np
 from harness import classes
 from harness.arrays import case_of
 from harness.canaries import NO_CANARY
-from harness.case import layout_of
 from harness.casefile import case_line
 from harness.census import CASES, CLASS_CASES, DESCRIBE_EVERY, empty_tally
 from harness.contain import contained_workspace
@@ -24,12 +23,10 @@ from harness.relation import EXACT, reference_side
 from harness.run import Judgement, judge_case, judge_lost, prepare
 from harness.targets import Target
 from harness.workspace import set_up, workspace_for
-from mm.state import MAX_PTES, empty_state, set_kernel
-from mm.version import VERSIONS
 
 from .campaign import hunt, tally_case
 from .choices import GENERATOR_VERSION, WINDOW, empty_choices
-from .generator import NR_FOLIOS, NR_PAGES
+from .generator import empty_case
 from .generators import generator_of
 
 RED = int(classes.RED_BITS)
@@ -66,9 +63,7 @@ class Hunter:
     def __post_init__(self) -> None:
         """Make the arrays, once for all cases."""
         self.arch = self.target.arch
-        state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-        set_kernel(state.facts[0], VERSIONS[self.kernel], layout_of(self.arch).config)
-        self.workspace = workspace_for(state)
+        self.workspace = workspace_for(empty_case(self.arch, self.kernel))
         if self.target.contained:
             self.workspace = contained_workspace(self.workspace)
         self.handle = handle_of(self.workspace)

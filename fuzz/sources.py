@@ -135,12 +135,10 @@ def case_of_number(word: str) -> "Case":
     import numpy as np
 
     from harness.arrays import case_of
-    from harness.case import CaseError, layout_of
-    from mm.state import MAX_PTES, empty_state, set_kernel
-    from mm.version import VERSIONS
+    from harness.case import CaseError
 
     from .choices import empty_choices
-    from .generator import NR_FOLIOS, NR_PAGES
+    from .generator import empty_case
     from .generators import generator_of
 
     match = _NUMBER.fullmatch(word)
@@ -150,8 +148,7 @@ def case_of_number(word: str) -> "Case":
     check_stream(word, arch, kernel, version, "case file or case: line")
     if seed >= 1 << 64 or index >= 1 << 63:
         raise CaseError(f"{word}: seed must fit in 64 bits and index in 63")
-    state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-    set_kernel(state.facts[0], VERSIONS[kernel], layout_of(arch).config)
+    state = empty_case(arch, kernel)
     with np.errstate(over="ignore"):
         generator_of(arch)(empty_choices(), state, np.uint64(seed), np.uint64(index))
     return case_of(state, arch, kernel)

@@ -12,13 +12,12 @@ from bench.loops import PHASES
 from bench.native_loop import ARCH, TARGET, run_staged
 from bench.native_loop import PHASES as NATIVE_PHASES
 from fuzz.choices import WINDOW, empty_choices
-from fuzz.generator import NR_FOLIOS, NR_PAGES
+from fuzz.generator import empty_case
 from fuzz.generators import generator_of
-from harness.case import layout_of
 from harness.relation import reference_side
 from harness.targets import load
 from harness.workspace import Workspace, copy_case, workspace_for
-from mm.state import FACT_NAMES, MAX_PTES, NR_FLUSHES, NR_STAMPS, State, empty_state, set_kernel
+from mm.state import FACT_NAMES, NR_FLUSHES, NR_STAMPS, State
 from mm.version import VERSIONS
 
 pytestmark = pytest.mark.skipif(
@@ -34,8 +33,7 @@ SERIES += [(512, "7.3", 6)]
 
 def python_workspace(window: int, kernel: str, index: int) -> tuple[Workspace, int]:
     """A workspace with case `index`, made and copied by Python, and whether it is wild."""
-    case = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-    set_kernel(case.facts[0], VERSIONS[kernel], layout_of(ARCH).config)
+    case = empty_case(ARCH, kernel)
     choices = empty_choices()
     choices[WINDOW] = window
     with np.errstate(over="ignore"):

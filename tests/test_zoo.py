@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fuzz.choices import WINDOW, empty_choices
-from fuzz.generator import NR_FOLIOS, NR_PAGES
+from fuzz.generator import empty_case
 from fuzz.generators import generator_of
 from harness import classes, targets, zoo
 from harness.anatomy import pfn_of
@@ -20,7 +20,6 @@ from harness.sane import broken_rules
 from harness.targets import Target
 from mm.arm64 import PTE_CONT
 from mm.jit import ROOT
-from mm.state import MAX_PTES, empty_state, set_kernel
 from mm.version import DEFAULT_VERSION, VERSIONS
 
 CORPUS = ROOT / "corpus"
@@ -44,8 +43,7 @@ def kills(case: Case, target: Target) -> list[str]:
 
 def random_cases(arch: str, seed: int, count: int, window: int = 0) -> Iterator[Case]:
     """Random cases of the default kernel; `window` entries each, 0: as it comes."""
-    state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-    set_kernel(state.facts[0], VERSIONS[DEFAULT_VERSION], layout_of(arch).config)
+    state = empty_case(arch, DEFAULT_VERSION)
     generate_case = generator_of(arch)
     choices = empty_choices()
     choices[WINDOW] = window

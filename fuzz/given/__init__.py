@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from harness.arrays import case_of
-from harness.case import Case, layout_of
-from mm.state import MAX_PTES, State, empty_state, numba_state, set_kernel
-from mm.version import VERSIONS
+from harness.case import Case
+from mm.state import State, numba_state
 
 from ..choices import POSITION, WINDOW, given_choices
-from ..generator import NR_FOLIOS, NR_PAGES
+from ..generator import empty_case
 
 
 def given_of(arch: str) -> Callable[..., Any]:
@@ -42,8 +41,7 @@ def words_drawn(arch: str, kernel: str, words: Sequence[int], window: int) -> in
 
 def _filled(arch: str, kernel: str, choices: Any, window: int) -> State:
     choices[WINDOW] = window
-    state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
-    set_kernel(state.facts[0], VERSIONS[kernel], layout_of(arch).config)
+    state = empty_case(arch, kernel)
     with np.errstate(over="ignore"):
         given_of(arch)(choices, state)
     return state

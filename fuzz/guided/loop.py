@@ -8,17 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from harness.canaries import NO_CANARY, numba_spoil
-from harness.census import count_case, is_described, numba_describe
+from harness.canaries import numba_spoil
+from harness.census import numba_describe
 from harness.features.rules import numba_features
 from harness.handle import numba_handle
 from harness.judge import numba_judge
-from harness.workspace import copy_case, numba_workspace
+from harness.workspace import numba_workspace
 from mm.jit import entry, rule
 from mm.state import numba_state, numba_target
 
-from ..campaign import primary_class
+from ..campaign import is_to_be_shown, judge_runs
 from ..choices import POSITION, fill
+from ..generators import signature as generate_signature
+from ..given import signature as given_signature
 from .breeding import RANDOM, STATE, breed
 from .corpus import NR_WORDS, ORIGIN, USED, consider, numba_corpus, pick, restore, roll
 
@@ -65,12 +67,11 @@ def next_case(generate, given, mutate, corpus, dice, choices, state, seed, index
 
 def _makers() -> tuple[Any, ...]:
     """Types of what makes a case."""
-    from numba import int64, types, uint64
+    from numba import types
 
-    words = uint64[::1]
     return (
-        types.FunctionType(int64(words, numba_state(), uint64, uint64)),  # generate
-        types.FunctionType(int64(words, numba_state())),  # given
+        types.FunctionType(generate_signature()),
+        types.FunctionType(given_signature()),
         types.FunctionType(numba_mutate()),
     )
 
@@ -190,21 +191,22 @@ def hunt_guided(
             shares,
             scene,
         )
-        copy_case(workspace)
-        our_pages = reference(workspace.ours)
-        their_pages = target(workspace.theirs)
-        workspace.whole[0] = 1 if is_described(index) else 0
-        if canary != NO_CANARY:
-            their_pages += spoil(workspace, canary)
-        union = judge(handle, our_pages, their_pages, not wild, batching)
-        count_case(workspace, union, tally)
-        if workspace.whole[0] != 0:
-            describe(workspace, tally, wild)
+        union = judge_runs(
+            reference,
+            target,
+            judge,
+            describe,
+            spoil,
+            workspace,
+            handle,
+            index,
+            wild,
+            batching,
+            canary,
+            tally,
+        )
         count = find(handle, features)
         consider(corpus, dice, choices, workspace.case, features, count)
-        if (union & red) != ZERO:
-            number = primary_class(union & red)
-            seen[number] += 1
-            if seen[number] <= cap:
-                return index
+        if is_to_be_shown(union & red, cap, seen):
+            return index
     return last
