@@ -48,6 +48,20 @@ def test_both_modes_leave_the_same_bytes(arch: str) -> None:
     assert int(lines[0].split()[1]) >= files
 
 
+def compiled_fuzz(place: Path, *options: str) -> str:
+    """The last line of a compiled `fuzz` with these options, which must end with 0."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz.cli", "fuzz", *options],
+        cwd=place,
+        env={**os.environ, "MIDFOLIO_MODE": "compiled", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
 def test_a_python_target_runs_in_a_compiled_campaign(tmp_path: Path) -> None:
     """A rule that Python calls by mistake takes a compiled process down, and no other test sees it."""
     (tmp_path / "plain.py").write_text(
@@ -55,28 +69,11 @@ def test_a_python_target_runs_in_a_compiled_campaign(tmp_path: Path) -> None:
         "def target(state):\n"
         "    return change_pte_range(state)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "fuzz.cli", "fuzz", "--target", "plain:target", "--cases", "40"],
-        cwd=tmp_path,
-        env={**os.environ, "MIDFOLIO_MODE": "compiled", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("fuzz: 40 cases, nothing unexplained")
+    last = compiled_fuzz(tmp_path, "--target", "plain:target", "--cases", "40")
+    assert last.startswith("fuzz: 40 cases, nothing unexplained")
 
 
 def test_drawn_cases_run_compiled(tmp_path: Path) -> None:
     """As above, of the engine whose cases Python makes."""
-    options = ("--engine", "hypothesis", "--arch", "x86_64", "--cases", "120")
-    done = subprocess.run(
-        [sys.executable, "-m", "fuzz.cli", "fuzz", *options],
-        cwd=tmp_path,
-        env={**os.environ, "MIDFOLIO_MODE": "compiled", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "nothing unexplained; case budget reached; exit 0" in done.stdout.splitlines()[-1]
+    last = compiled_fuzz(tmp_path, "--engine", "hypothesis", "--arch", "x86_64", "--cases", "120")
+    assert "nothing unexplained; case budget reached; exit 0" in last
