@@ -4,6 +4,7 @@ Results come in the order of the ranges, so one job or eight report the same.
 """
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -38,11 +39,11 @@ def run_chunk(hunter: Hunter, first: int, last: int) -> Chunk:
 _worker: Hunter | None = None
 
 
-def _start_worker(make: Callable[[], Hunter]) -> None:
+def _start_worker(parent: int, make: Callable[[], Hunter]) -> None:
     """Make this process's hunter; Ctrl-C is the parent's business, and a killed one takes it along."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
+    die_with_parent(parent)
     _worker = make()
 
 
@@ -57,7 +58,7 @@ def run_in_jobs(make: Callable[[], Hunter], jobs: int, bounds: Iterator[Bounds])
     Forked here: after everything is compiled and loaded. One that dies is an error.
     """
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(jobs, context, _start_worker, (make,)) as pool:
+    with ProcessPoolExecutor(jobs, context, _start_worker, (os.getpid(), make)) as pool:
         under_way: list[Future[Chunk]] = []
         for mine in bounds:
             under_way.append(pool.submit(_work, mine))

@@ -8,6 +8,7 @@ the case with a new worker, up to MOST_LOST times.
 """
 
 import contextlib
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -49,15 +50,16 @@ class Worker:
         self.found: list[Found] = []
         self.bounds: Bounds | None = None  # the range that it works on
         self.cases = -1
-        self.process = context.Process(target=self._serve, args=(make, theirs), daemon=True)
+        serve = (make, theirs, os.getpid())
+        self.process = context.Process(target=self._serve, args=serve, daemon=True)
         self.process.start()
         theirs.close()
         assert self.process.pid is not None
         self.watch = Watch(self.process.pid, seconds)
 
-    def _serve(self, make: Callable[[], Hunter], pipe: Connection) -> None:
+    def _serve(self, make: Callable[[], Hunter], pipe: Connection, parent: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        die_with_parent()
+        die_with_parent(parent)
         try:
             hunter = make()
             hunter.tally, hunter.seen = self.tally, self.seen

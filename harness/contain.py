@@ -145,11 +145,12 @@ def run_contained(
     result = shared_zeros(2)
     sys.stdout.flush()
     sys.stderr.flush()
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            die_with_parent()
+            die_with_parent(parent)
             result[0] = function(state)
             result[1] = 1
             code = 0
@@ -158,9 +159,11 @@ def run_contained(
     return _wait(child, result, limit)
 
 
-def die_with_parent() -> None:
-    """Let this process end when the one that forked it does: Ctrl-C does not end a loop in C."""
+def die_with_parent(parent: int) -> None:
+    """Let this process end when `parent`, which forked it, does: Ctrl-C does not end a loop in C."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before the call, and no signal comes
+        os._exit(1)
 
 
 def _wait(child: int, result: Any, seconds: float) -> Ending:

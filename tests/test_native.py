@@ -3,6 +3,7 @@
 Real libraries, built with the system's C compiler.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import pytest
 
 from fuzz.workers import Workers
 from harness import contain, native
-from harness.contain import run_contained, shared_zeros
+from harness.contain import die_with_parent, run_contained, shared_zeros
 from mm import flags, state
 from mm.jit import ROOT
 
@@ -326,6 +327,24 @@ def test_no_looping_child_is_left_behind(tmp_path: Path, verb: str, number: int)
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < until, children
         time.sleep(0.05)
+
+
+def test_a_child_whose_parent_ended_before_it_could_ask_ends_too() -> None:
+    ended, wrote = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        mine = os.getpid()
+        if os.fork() == 0:
+            while os.getppid() == mine:
+                time.sleep(0.01)
+            with contextlib.suppress(BaseException):
+                die_with_parent(mine)
+            os.write(wrote, b"alive")
+        os._exit(0)
+    os.waitpid(parent, 0)
+    os.close(wrote)
+    assert os.read(ended, 5) == b""
+    os.close(ended)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ is run by this process too, which must come to the same as the job that has it.
 
 import json
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -84,11 +85,11 @@ class Plan:
 _worker: Runner | None = None
 
 
-def _start_worker(plan: Plan) -> None:
+def _start_worker(parent: int, plan: Plan) -> None:
     """Make this process's runner; Ctrl-C is the parent's business, and a killed one takes it along."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
+    die_with_parent(parent)
     _worker = plan.runner()
 
 
@@ -211,7 +212,8 @@ class Exhaust:
             return
         # Forked after everything is compiled and loaded.
         context = multiprocessing.get_context("fork")
-        with ProcessPoolExecutor(self.plan.jobs, context, _start_worker, (self.plan,)) as pool:
+        start = (os.getpid(), self.plan)
+        with ProcessPoolExecutor(self.plan.jobs, context, _start_worker, start) as pool:
             under_way: list[Future[tuple[Sums, list[int]]]] = []
             for bounds in left:
                 if self.interrupted:

@@ -1,6 +1,7 @@
 """Features and kills of many cases, found in several processes."""
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -54,9 +55,9 @@ class Juror:
 _juror: Juror  # of a worker process
 
 
-def _serve(cases: Sequence[Case], target: str, batching: int) -> None:
+def _serve(parent: int, cases: Sequence[Case], target: str, batching: int) -> None:
     global _juror
-    die_with_parent()
+    die_with_parent(parent)
     _juror = Juror(cases, target, batching)
 
 
@@ -80,7 +81,10 @@ class Jury:
         self.seen: dict[Quarry, Seen] = {}
         # Forked, so that the cases need not be sent.
         self.pool = ProcessPoolExecutor(
-            jobs, multiprocessing.get_context("fork"), _serve, (cases, target, batching)
+            jobs,
+            multiprocessing.get_context("fork"),
+            _serve,
+            (os.getpid(), cases, target, batching),
         )
 
     def __enter__(self) -> "Jury":
