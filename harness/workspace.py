@@ -137,9 +137,12 @@ def copy_case(workspace):
     case, ours, theirs = workspace.case, workspace.ours, workspace.theirs
     facts = case.facts[0]
     theirs.facts[0] = facts
+    # Few arrays in each loop: of more, the compiler does not check that they lie apart,
+    # and makes no vectors.
     for i in range(facts.nr_ptes):
         ours.ptes[i] = case.ptes[i]
         theirs.ptes[i] = case.ptes[i]
+    for i in range(facts.nr_ptes):
         ours.hardware[i] = case.hardware[i]
         theirs.hardware[i] = case.hardware[i]
     pages = np.int64(0)

@@ -163,15 +163,21 @@ def write_present(arch, choices, state, scene, at, length, row, page, step, kind
             for i in range(first, last):
                 bit = np.uint64(state.exclusive[np.uint64(exclusive_at + i * step)]) ^ ONE
                 shared |= bit << np.uint64(i - first)
-        for i in range(first, last):
-            entry = _entry(arch, words, accessed, dirty, form, deviating, shared)
-            state.ptes[np.uint64(at + i)] = arch.place(entry, field)
-            accessed >>= ONE
-            dirty >>= ONE
-            form >>= ONE
-            deviating >>= ONE
-            shared >>= ONE
-            field += advance
+        # Nothing goes from one turn to the next: the compiler makes vectors of it.
+        begin = at + first
+        for i in range(last - first):
+            bit = np.uint64(i)
+            entry = _entry(
+                arch,
+                words,
+                accessed >> bit,
+                dirty >> bit,
+                form >> bit,
+                deviating >> bit,
+                shared >> bit,
+            )
+            state.ptes[np.uint64(begin + i)] = arch.place(entry, field + bit * advance)
+        field += advance << np.uint64(6)
 
 
 @rule

@@ -181,5 +181,5 @@ def _set_exclusive(state, first_page, nr_pages, kind, place, noise):
         word = pattern(kind, place, noise, first)
         for chunk in range(first, min(first + 64, nr_pages), _CHUNK):
             for i in range(_CHUNK):
-                state.exclusive[np.uint64(first_page + chunk + i)] = word & ONE
-                word >>= ONE
+                state.exclusive[np.uint64(first_page + chunk + i)] = (word >> np.uint64(i)) & ONE
+            word >>= np.uint64(_CHUNK)
