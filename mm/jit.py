@@ -30,7 +30,7 @@ TRACED = os.environ.get("MIDFOLIO_TRACE", "0") == "1"
 # The packages whose text can end up in compiled code, and the folders in them that cannot
 # (tests/test_architecture.py checks that nothing there is compiled).
 SOURCES = ("mm", "reference", "batched", "harness", "fuzz")
-NEVER_COMPILED = ("fuzz/gate/", "fuzz/verbs/")
+NEVER_COMPILED = ("fuzz/gate/", "fuzz/live/", "fuzz/verbs/", "harness/live/", "harness/vm/")
 
 
 def sources_hash() -> str:
