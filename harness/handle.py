@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from mm.jit import COMPILED, rule
+from mm.jit import COMPILED, entry, rule
 from mm.state import State
 
-from .workspace import Workspace, numba_workspace
+from .workspace import Workspace, copy_case, numba_workspace
 
 
 def _arrays(value: Any) -> list[Any]:
@@ -205,3 +205,15 @@ else:
     def workspace_of(handle: Any) -> Any:
         """The workspace that `handle` stands for."""
         return handle
+
+
+def _set_up_signature() -> Any:
+    from numba import void
+
+    return void(numba_handle())
+
+
+@entry(_set_up_signature)
+def set_up_at(handle):
+    """`set_up` of the workspace that `handle` stands for: from Python 2 us instead of 15."""
+    copy_case(workspace_of(handle))
