@@ -1,24 +1,32 @@
 """What the live oracle draws, calls and judges, without a kernel of its own."""
 
+import math
 import random
+import shlex
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fuzz import exits
+from fuzz.live.sides import verdict
 from harness import classes
 from harness.case import layout_of
-from harness.live import calls, machines, plans, session
+from harness.live import calls, keeping, machines, plans, session
 from harness.live.judging import Model, Verdict
 from harness.live.kernel import Found
 from harness.live.layouts import runs
 from harness.live.memory import PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE, Vma
 from harness.live.oracle import Observed, Tally
 from harness.live.window import Window
+from harness.run import run
 from harness.sane import broken_rules
 from harness.targets import load
 from mm.flags import MM_CP_TRY_CHANGE_WRITABLE, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE
+from tests.test_cli import midfolio
 
 READ_WRITE = PROT_READ | PROT_WRITE
 TRY = int(MM_CP_TRY_CHANGE_WRITABLE)
@@ -202,6 +210,7 @@ class Again:
         self.tally = Tally(operations=100)
         self.live = SimpleNamespace(machine=machines.MACHINES["x86_64"])
         self.answers = list(answers)
+        self.deadline, self.stopped = math.inf, False
 
     def again(self, layout: int, step: int) -> list[Observed]:
         return [observed(1 << 5)] if self.answers.pop(0) else []
@@ -251,6 +260,76 @@ def test_noise_has_a_limit() -> None:
     for operations, noise, noisy in ((10, 3, False), (10, 4, True), (50_000, 11, True)):
         oracle.tally.operations, oracle.tally.noise = operations, {"flush": noise}
         assert run.is_noisy is noisy
+
+
+@pytest.mark.parametrize(
+    ("reference", "batched", "own", "code", "says"),
+    [
+        (0, 9, "reference", exits.OK, "matches reference; batched is contradicted 9 times"),
+        (9, 0, "batched", exits.OK, "matches batched; reference is contradicted 9 times"),
+        (9, 0, "reference", exits.DIVERGENCE, "though its version says reference"),
+        (9, 1, "batched", exits.DIVERGENCE, "matches neither reference nor batched"),
+        (0, 0, "batched", exits.TOO_LITTLE, "nothing that was tried tells the sides apart"),
+    ],
+)
+def test_which_side_a_kernel_matches(
+    reference: int, batched: int, own: str, code: int, says: str
+) -> None:
+    found, words = verdict({"reference": reference, "batched": batched}, own)
+    assert (found, says in words) == (code, True), words
+
+
+def test_the_control_has_its_time() -> None:
+    oracle: Any = Again()
+    oracle.is_over, oracle.model = False, SimpleNamespace(target=SimpleNamespace(compiled=True))
+    oracle.tally.operations, oracle.made = 0, 0
+
+    def make(indices: list[int]) -> list[int]:
+        oracle.made += 1
+        oracle.is_over = time.perf_counter() >= oracle.deadline
+        return []
+
+    oracle.make = make
+    before = time.perf_counter()
+    assert not session.catches(oracle, seconds=0.01)
+    assert oracle.made > 0
+    assert before < oracle.deadline - 0.01 < time.perf_counter()
+    assert session.CONTROL_SECONDS <= 10.0
+
+
+# What is printed and saved.
+
+
+def merged_on_an_old_kernel() -> Observed:
+    """A folio whose second page alone is dirty, of a kernel that does not batch."""
+    window = Window("x86_64", "6.12", X86.config._replace(soft_dirty=False))
+    window.set_folios([Found(64, 4, True)], np.ones(4, bool))
+    dirty = [0, 1 << 6, 0, 0]
+    before = np.array([RW | 1 << 63 | bit | (64 + i) << 12 for i, bit in enumerate(dirty)])
+    (call,) = calls.calls_of_mprotect(X86, PRIVATE, [Vma(0, 4, READ_WRITE)], 0, 4, PROT_READ)
+    window.set_call(PRIVATE, call, 0x7F00_0000_0000, before.astype(np.uint64))
+    case = window.case()
+    after = tuple(run(case, load("reference", "x86_64").function).ptes)
+    verdict = Verdict(same=False, union=0, flushes=False, differing=1 << 6)
+    return Observed(1, 2, "anon", 3, 64, case, after, None, False, verdict, "words")
+
+
+def test_a_finding_of_an_old_kernel_replays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIDFOLIO_FINDINGS", str(tmp_path))
+    target = load("batched", "x86_64")
+    finding = session.Finding(merged_on_an_old_kernel(), "unlike-model", True)
+    path = keeping.save(finding, target, "6.12.1", [])
+    lines = keeping.commands(finding.observed, "batched", path)
+    assert len(lines) == 3
+    for line in lines[1:]:
+        done = midfolio(*shlex.split(line)[1:])
+        assert done.returncode == exits.DIVERGENCE, done.stderr
+        assert "dirty-gained" in done.stdout
+    assert midfolio("replay", str(path)).returncode == exits.OK
+    # One that batches needs no more than it did.
+    assert keeping.commands(observed(0), "batched", path)[1].endswith("--target batched")
 
 
 def test_a_budget_ends_with_whichever_comes_first() -> None:

@@ -4,6 +4,10 @@ Sizes of large folios are switched on for seconds and put back, as `--allow-sysf
 """
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from harness.live.kernel import Pagemap
 from harness.live.layouts import fork_and_exit
 from harness.live.machines import PAGE
 from harness.live.settings import Settings, chosen
+from mm.jit import ROOT
 from tests.test_cli import midfolio
 
 
@@ -142,6 +147,51 @@ def test_the_kernel_does_what_the_model_does(tmp_path: Path) -> None:
     assert " 0 mismatches, " in lines[-1]
     assert lines[-1].endswith("operation budget reached; exit 0")
     assert all_settings() == before
+
+
+@needs_folios
+@pytest.mark.parametrize(
+    ("number", "begun"), [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGHUP, True)]
+)
+def test_a_signal_puts_settings_back(number: signal.Signals, begun: bool) -> None:
+    """As soon as a setting is changed, or once the control was caught and the run has begun."""
+    before = all_settings()
+    if "never" not in before.values():
+        pytest.skip("EVERY SIZE OF LARGE FOLIOS IS ON HERE: nothing is changed")
+    command = [sys.executable, "-m", "fuzz.cli", "live", "--allow-sysfs", "--time", "60"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        until = time.monotonic() + 60
+        while all_settings() == before and time.monotonic() < until:
+            time.sleep(0.01)
+        assert all_settings() != before
+        assert process.stdout is not None
+        while begun and not process.stdout.readline().startswith("control:"):
+            pass
+        time.sleep(0.2 * begun)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert all_settings() == before
+    said = "interrupted; exit " if begun else f"live: ended by {number.name} before its end; exit 5"
+    assert said in out.splitlines()[-1], out + err
+    assert process.returncode == int(out.split()[-1])
+
+
+@needs_folios
+def test_the_kernel_matches_one_side(tmp_path: Path) -> None:
+    findings = tmp_path / "findings"
+    done = midfolio(
+        *("live", "--allow-sysfs", "--kind", "anon", "--ops", "100", "--against", "both"),
+        MIDFOLIO_FINDINGS=str(findings),
+    )
+    assert done.returncode == exits.OK, done.stdout + done.stderr
+    *_, reference, batched, last = done.stdout.splitlines()
+    assert (reference.split(":")[0], batched.split(":")[0]) == ("reference", "batched")
+    assert (" 0 mismatches" in reference) != (" 0 mismatches" in batched)
+    assert "; the kernel matches " in last
+    # One side is wrong about any kernel: that is no finding.
+    assert not findings.exists()
 
 
 @needs_folios

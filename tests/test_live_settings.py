@@ -15,7 +15,7 @@ from fuzz import exits
 from harness.lane import LaneMissing
 from harness.live import probes
 from harness.live.bpf import Reader
-from harness.live.settings import Settings, chosen
+from harness.live.settings import ENDING, Settings, chosen
 from mm.jit import ROOT
 from tests.test_cli import midfolio
 
@@ -73,6 +73,63 @@ for name in ("hugepages-64kB", "hugepages-128kB"):
     settings.change(root / "thp" / name / "enabled", "madvise")
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+ENDED = """
+import os, signal, sys, time
+from pathlib import Path
+from harness.live.settings import Interrupted, Settings
+root, how = Path(sys.argv[1]), sys.argv[2]
+if how == "nohup":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+try:
+    with Settings(root / "work" / "journal.json", root / "thp", root / "boot") as settings:
+        settings.change(root / "thp" / "hugepages-64kB" / "enabled", "madvise")
+        if how == "fork" and os.fork() == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        if how == "fork":
+            os.wait()
+            print((root / "thp" / "hugepages-64kB" / "enabled").read_text())
+        else:
+            os.kill(os.getpid(), signal.Signals[how.replace("nohup", "SIGHUP")])
+            print("went on")
+except Interrupted as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("SIGTERM", "SIGTERM"),
+        ("SIGHUP", "SIGHUP"),
+        ("SIGINT", "SIGINT"),
+        ("nohup", "went on"),
+        # A child that a signal ends leaves the settings to its parent.
+        ("fork", "SIGTERM\nmadvise"),
+    ],
+)
+def test_a_signal_puts_everything_back(tmp_path: Path, how: str, says: str) -> None:
+    thp = a_machine(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED, str(tmp_path), how],
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, says), done.stderr
+    assert (thp / "hugepages-64kB" / "enabled").read_text() == "never"
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_handlers_are_as_they_were(tmp_path: Path) -> None:
+    a_machine(tmp_path)
+    before = [signal.getsignal(number) for number in ENDING]
+    with settings_of(tmp_path):
+        assert [signal.getsignal(number) for number in ENDING] != before
+    assert [signal.getsignal(number) for number in ENDING] == before
 
 
 def killed_run(root: Path) -> None:
@@ -230,7 +287,13 @@ def test_the_verb_says_what_lacks(monkeypatch: pytest.MonkeyPatch, capsys: Any) 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
-    [(("--kind", "swap"), "'swap' is not one of"), (("--ops", "0"), "--ops"), (("x",), "x")],
+    [
+        (("--kind", "swap"), "'swap' is not one of"),
+        (("--ops", "0"), "--ops"),
+        (("x",), "x"),
+        (("--against", "batched", "--target", "batched"), "give one of them"),
+        (("--target", "zoo:nothing-known"), "unknown mutant"),
+    ],
 )
 def test_bad_usage(arguments: tuple[str, ...], says: str) -> None:
     done = midfolio("live", *arguments)

@@ -3,14 +3,16 @@
 from pathlib import Path
 
 from harness import anatomy, classes
-from harness.case import Case
+from harness.case import Case, CaseError
 from harness.casefile import Expect, case_id, format_case
 from harness.differences import primary, red
 from harness.findings import directory, replay_lines
+from harness.kernels import check_kernel
 from harness.render import MAX_COLUMNS, Line, header, pages_flushed, plain, spans, table
 from harness.run import Outcome, judge_case, judge_outcome, prepare
 from harness.targets import Target
 from mm.state import BAD_MAP, FLUSH, NO_VM_WRITE, NR_FLUSHES
+from mm.version import VERSIONS
 
 from ..whole import write_whole
 from .oracle import Observed
@@ -90,9 +92,12 @@ def save(finding: Finding, target: Target, release: str, lines: list[Line]) -> P
     """
     observed = finding.observed
     case = observed.case
-    offline = judge_case(case, target)
-    found = red(offline)
-    expect = Expect(target=target.name, divergence=primary(found) if found else "")
+    if is_modelled(target.name, case.kernel):
+        found = red(judge_case(case, target))
+        expect = Expect(target=target.name, divergence=primary(found) if found else "")
+    else:
+        # What a plain replay can run; `commands` says how to see the other side.
+        expect = Expect(target="reference")
     comments = [
         f"Linux {release} and {target.name} as its model disagree: {finding.name} "
         f"({observed.why}), step {observed.step}, {'seen again' if finding.repeats else 'not seen again'}.",
@@ -105,6 +110,23 @@ def save(finding: Finding, target: Target, release: str, lines: list[Line]) -> P
     return path
 
 
+def is_modelled(target: str, kernel: str) -> bool:
+    """Whether `target` can be replayed offline as `kernel` does."""
+    try:
+        check_kernel(target, kernel)
+    except CaseError:
+        return False
+    return True
+
+
 def commands(observed: Observed, target: str, path: Path) -> list[str]:
-    """The commands that replay a finding: on the kernel, and offline."""
-    return [live_line(observed, target), *replay_lines(observed.case, target, path)]
+    """The commands that replay a finding: on the kernel, and offline.
+
+    A side that batches is run as the oldest kernel that does, on the entries of one that
+    does not, and no merge is legal: what it merges is the difference.
+    """
+    offline = replay_lines(observed.case, target, path)
+    if not is_modelled(target, observed.case.kernel):
+        oldest = next(name for name, version in VERSIONS.items() if version.batched)
+        offline = [f"{line} --kernel {oldest} --batching none" for line in offline]
+    return [live_line(observed, target), *offline]

@@ -1,5 +1,6 @@
 """The loop: layouts in groups, steps on each, every change of protection read back and judged."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -166,11 +167,17 @@ class Oracle:
         self.model = Model(target, self.window)
         self.tally = Tally()
         self.stopped = False
+        self.deadline = math.inf  # of time.perf_counter()
         self._vmas = Vmas()
         self._slots = [Slot(live, directory) for _ in range(GROUP)]
         self._in_window: Slot | None = None
         self._preempted = False  # in the last change
         self._notifies = "file" in kinds and self._asks_for_notice()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no further step is to be taken."""
+        return self.stopped or time.perf_counter() >= self.deadline
 
     # Making layouts.
 
@@ -219,7 +226,7 @@ class Oracle:
         moved = FOLIOS
         self.tally.layouts += 1
         for number, step in enumerate(slot.plan.steps):
-            if self.stopped or (last is not None and number > last):
+            if self.is_over or (last is not None and number > last):
                 return
             if step.what not in ("protect", "protect-uffd"):
                 self._touch(slot, step)

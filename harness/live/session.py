@@ -1,5 +1,6 @@
 """A run: the control first, then layouts until the budget is used up; noise told from difference."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +12,10 @@ from .oracle import Observed, Oracle
 from .plans import GROUP
 
 OF_FLUSHES = ("flush-missing", "flush-unneeded", "flush-outside", "extra-flush", "flush-elided")
-# Within so many operations the control must be caught; it took fewer than a hundred.
+# Within so many operations and seconds the control must be caught. It took fewer than a hundred
+# operations: 0.2 s compiled, 0.5 s interpreted, and a minute or two interpreted in a guest.
 CONTROL_OPERATIONS = 5_000
+CONTROL_SECONDS, CONTROL_SECONDS_INTERPRETED = 10.0, 300.0
 # Accessed bits that something else of the machine clears: measured 5 in 100,000 operations.
 NOISE_EVERY = 5_000
 NOISE_ALWAYS = 3  # in a run too short to tell a rate
@@ -75,6 +78,9 @@ class Session:
     def run(self, first: int = 0, last: int | None = None) -> None:
         """Run layouts from `first` on, below `last`, until the budget is used up or it is interrupted."""
         self._started = time.perf_counter()
+        if self.budget.seconds is not None:
+            # A guest takes half a minute for one layout.
+            self.oracle.deadline = self._started + self.budget.seconds
         tally = self.oracle.tally
         index = first
         while not self._is_over() and (last is None or index < last):
@@ -134,12 +140,16 @@ class Session:
         self.oracle.tally.mismatches += 1
 
     def _shows_again(self, observed: Observed) -> bool:
-        kept = self.oracle.tally
-        self.oracle.tally = type(kept)()
+        oracle = self.oracle
+        kept, deadline = oracle.tally, oracle.deadline
+        oracle.tally, oracle.deadline = type(kept)(), math.inf
+        # Even a run that ends is told noise from difference.
+        stopped, oracle.stopped = oracle.stopped, False
         try:
-            again = self.oracle.again(observed.layout, observed.step)
+            again = oracle.again(observed.layout, observed.step)
         finally:
-            self.oracle.tally = kept
+            oracle.tally, oracle.deadline = kept, deadline
+            oracle.stopped = oracle.stopped or stopped
         return any(name_of(other) == name_of(observed) for other in again)
 
     @property
@@ -157,10 +167,19 @@ def is_quiet(observed: Observed, oracle: Oracle) -> bool:
     return observed.verdict.differing != 0 and not observed.verdict.differing & ~accessed
 
 
-def catches(oracle: Oracle, operations: int = CONTROL_OPERATIONS) -> bool:
-    """Whether the oracle's model, a known bug, is contradicted within so many operations."""
+def catches(
+    oracle: Oracle, operations: int = CONTROL_OPERATIONS, seconds: float | None = None
+) -> bool:
+    """Whether the oracle's model, a known bug, is contradicted within so many operations and seconds.
+
+    Without `seconds`, as many as its model needs by far: CONTROL_SECONDS.
+    """
+    if seconds is None:
+        compiled = oracle.model.target.compiled
+        seconds = CONTROL_SECONDS if compiled else CONTROL_SECONDS_INTERPRETED
+    oracle.deadline = time.perf_counter() + seconds
     index = 0
-    while oracle.tally.operations < operations and not oracle.stopped:
+    while oracle.tally.operations < operations and not oracle.is_over:
         for slot in oracle.make(list(range(index, index + GROUP))):
             for observed in oracle.run(slot):
                 if not is_quiet(observed, oracle):

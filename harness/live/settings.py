@@ -3,6 +3,9 @@
 Each value is written to a journal before it is changed. The journal is taken away once
 everything is as it was; one that a killed run left behind is undone by the next start. A
 value that somebody else changed meanwhile is left as it is.
+
+SIGTERM and SIGHUP end a process without a word to Python, so that they are taken here and
+raised as `Interrupted`; SIGINT comes as that, too.
 """
 
 import contextlib
@@ -10,8 +13,11 @@ import fcntl
 import json
 import os
 import re
+import signal
+import threading
 from pathlib import Path
-from typing import NamedTuple
+from types import FrameType
+from typing import Any, NamedTuple
 
 from ..lane import LaneMissing
 
@@ -23,6 +29,18 @@ def chosen(text: str) -> str:
     """The value that the text of a setting marks by brackets, else all of it."""
     found = re.search(r"\[([^\]]+)\]", text)
     return found[1] if found else text.strip()
+
+
+# What asks a process to end. kill -9 asks nobody: for that there is the journal.
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked this run to end; says which."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(signal.Signals(number).name)
 
 
 class Change(NamedTuple):
@@ -42,12 +60,30 @@ class Settings:
         self._boot = boot.read_text().strip() if boot.exists() else ""
         self._changes: list[Change] = []
         self._lock = -1
+        self._owner = os.getpid()
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Settings":
+        # Python lets no other thread set handlers; and what is ignored, as under nohup, stays so.
+        if threading.current_thread() is threading.main_thread():
+            for number in ENDING:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, _interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.restore()
+        # A forked child that a signal takes the same way out must not undo what its parent uses.
+        if os.getpid() != self._owner:
+            return
+        # A second signal waits until everything is back.
+        old = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            self.restore()
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+        finally:
+            self._handlers = {}
+            signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
     def hold(self) -> None:
         """Keep other runs from changing settings until `restore`; LaneMissing if one does."""
