@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import exits
+from ..sources import use_interpreted
 from . import options
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 KINDS = ("anon", "uffd", "file", "shmem")
 SIDES = ("reference", "batched")
+BESIDE_MATRIX = ("out", "allow_sysfs", "as_json", "quiet")
 # A mutant for each sort of memory, which each kernel contradicts within some operations.
 # Shared pages are never exclusive, so the historical bug cannot show there.
 CONTROLS = {"private": "zoo:first-page-is-folio-head", "shared": "zoo:no-range-clip"}
@@ -66,6 +68,12 @@ CONTROLS = {"private": "zoo:first-page-is-folio-head", "shared": "zoo:no-range-c
     help="Another model: batched, reference, zoo:NAME, mine.so or package.module:function.",
 )
 @click.option(
+    "--matrix",
+    is_flag=True,
+    help="Measure what this kernel's walk does, property by property, and add the row to a table.",
+)
+@options.matrix_out
+@click.option(
     "--allow-sysfs",
     is_flag=True,
     help="Switch sizes of large folios on for the run, and back to what they were.",
@@ -81,6 +89,8 @@ def command(
     kinds: tuple[str, ...],
     against: str | None,
     target: str | None,
+    matrix: bool,
+    out: Path | None,
     allow_sysfs: bool,
     as_json: bool,
     quiet: bool,
@@ -92,9 +102,17 @@ def command(
     known bug as the model must be contradicted. Needs root, BTF, bpf(2) and large
     folios; what lacks is named, exit code 4. Exit code 1 if the kernel and the model
     disagree, 5 if too little ran or the machine was too noisy.
+
+    With --matrix instead: what the walk of this kernel does, measured by fixed operations.
     """
     if against is not None and target is not None:
         raise click.UsageError("--against and --target both name the model; give one of them")
+    if out is not None and not matrix:
+        raise click.UsageError("--out is where the table of --matrix goes; give both")
+    if matrix:
+        options.refuse_beside("--matrix", BESIDE_MATRIX, click.get_current_context())
+        # No model is run, so none is compiled.
+        use_interpreted()
     from harness.lane import LaneMissing
     from harness.live.settings import Interrupted, Settings
 
@@ -105,6 +123,8 @@ def command(
     asked = Asked(chosen, seed, layout, pages, ops, seconds)
     try:
         with Settings(work_directory() / "settings.json") as settings:
+            if matrix:
+                return _matrix(settings, out, allow_sysfs, as_json, quiet)
             return _measured(settings, asked, against, target, allow_sysfs, as_json, quiet)
     except LaneMissing as error:
         click.echo(f"midfolio: live: {error}", err=True)
@@ -149,6 +169,22 @@ def _measured(
     if against == "both":
         return run_both(run, models, as_json=as_json)
     return run_one(run, models[0], as_json=as_json)
+
+
+def _matrix(
+    settings: "Settings", out: Path | None, allow_sysfs: bool, as_json: bool, quiet: bool
+) -> int:
+    from ..live.matrix import run_matrix
+
+    put_back(settings)
+    return run_matrix(
+        settings,
+        options.matrix_directory(out),
+        work_directory(),
+        allowed=allow_sysfs,
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 def work_directory() -> Path:

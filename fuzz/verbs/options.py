@@ -63,6 +63,12 @@ work = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Work directory [default: MIDFOLIO_WORK, else .midfolio/ of the checkout].",
 )
+matrix_out = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="With --matrix, the directory of matrix.json, which rows are added to, and matrix.md "
+    "[default: .midfolio/matrix/ of the checkout].",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout.")
 quiet = click.option("--quiet", "-q", is_flag=True, help="Print results only, no progress.")
 
@@ -112,3 +118,23 @@ def class_bits(names: tuple[str, ...], option: str) -> int:
             )
         bits |= 1 << classes.NUMBER[name]
     return bits
+
+
+def refuse_beside(option: str, allowed: tuple[str, ...], context: click.Context) -> None:
+    """A usage error for anything on the command line beside `option` but the parameters `allowed`."""
+    from click.core import ParameterSource
+
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        # An argument that is not there counts as given, as an empty one.
+        if given and context.params[name] != () and f"--{name}" != option and name not in allowed:
+            what = parameter.opts[0] if isinstance(parameter, click.Option) else "arguments"
+            raise click.UsageError(f"{option} measures by fixed operations; it takes no {what}")
+
+
+def matrix_directory(out: Path | None) -> Path:
+    """Where the table of kernels is: `out`, else in the checkout."""
+    from mm.jit import ROOT
+
+    return out or ROOT / ".midfolio" / "matrix"

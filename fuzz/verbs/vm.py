@@ -21,10 +21,12 @@ BOOT_SECONDS = 300.0
 @click.command()
 @click.option(
     "--kernel",
-    "spec",
+    "specs",
     required=True,
+    multiple=True,
     metavar="VERSION",
-    help="Debian's newest kernel of VERSION (6.12, 6.18.9, 7), or the path of a kernel image.",
+    help="Debian's newest kernel of VERSION (6.12, 6.18.9, 7), or the path of a kernel image. With "
+    "--matrix may be given more than once.",
 )
 @click.option("--arch", type=click.Choice(ARCHES), help="Architecture; this machine's by default.")
 @click.option(
@@ -45,15 +47,23 @@ BOOT_SECONDS = 300.0
     type=click.Choice(["own", "debian"]),
     help="The guest's Python: the running one (default where it fits) or Debian's.",
 )
+@click.option(
+    "--matrix",
+    is_flag=True,
+    help="Run midfolio live --matrix in each kernel's guest, and add the rows to one table.",
+)
+@options.matrix_out
 @options.as_json
 @options.quiet
 @click.argument("arguments", nargs=-1, metavar="[-- ARGS OF LIVE]")
 def command(
-    spec: str,
+    specs: tuple[str, ...],
     arch: str | None,
     seconds: float,
     limit: float | None,
     python: str | None,
+    matrix: bool,
+    out: Path | None,
     as_json: bool,
     quiet: bool,
     arguments: tuple[str, ...],
@@ -65,6 +75,7 @@ def command(
     midfolio live; 2 for an unknown version, 4 if qemu, Debian's archive or a tool
     is absent, 5 if the guest sent no report.
     """
+    _check_usage(specs, matrix, out)
     use_interpreted()
     from harness.lane import LaneMissing
     from harness.vm import machine, report, session
@@ -72,32 +83,41 @@ def command(
     from ..terminal import Progress
 
     progress = Progress(quiet=quiet)
-    live = ["live", f"--time={seconds:g}", "--allow-sysfs", *arguments]
-    if as_json:
+    live = ["live", "--allow-sysfs"]
+    live += ["--matrix", "--json"] if matrix else [f"--time={seconds:g}", *arguments]
+    if as_json and not matrix:
         live.append("--json")
+
+    def boot(spec: str) -> "Session":
+        try:
+            return session.run(
+                spec,
+                board,
+                live,
+                session.python_for(board, python),
+                limit or BOOT_SECONDS + (0 if matrix else seconds),
+                lambda line: progress.update(f"vm: {line}"),
+            )
+        finally:
+            progress.clear()
+
     try:
         board = machine.machine_of(arch)
-        done = session.run(
-            spec,
-            board,
-            live,
-            session.python_for(board, python),
-            limit or seconds + BOOT_SECONDS,
-            lambda line: progress.update(f"vm: {line}"),
-        )
+        if matrix:
+            from ..live.guests import run_guests
+
+            place = options.matrix_directory(out)
+            return run_guests(specs, boot, place, as_json=as_json, quiet=quiet)
+        done = boot(specs[0])
     except LaneMissing as error:
-        progress.clear()
         print(f"midfolio: vm: {error}", file=sys.stderr)
         return exits.LANE_MISSING
     except report.BadReport as error:
-        progress.clear()
         print(f"midfolio: vm: {error}", file=sys.stderr)
         return exits.TOO_LITTLE
     except KeyboardInterrupt:
-        progress.clear()
         print("vm: interrupted")
         return exits.TOO_LITTLE
-    progress.clear()
     if done.note:
         print(f"midfolio: vm: {done.note}", file=sys.stderr)
     if as_json:
@@ -107,6 +127,18 @@ def command(
     else:
         _print(done, board.arch)
     return exit_code(done)
+
+
+def _check_usage(specs: tuple[str, ...], matrix: bool, out: Path | None) -> None:
+    """Refuse what makes no sense (a usage error)."""
+    if matrix:
+        beside = ("specs", "arch", "limit", "python", "out", "as_json", "quiet")
+        options.refuse_beside("--matrix", beside, click.get_current_context())
+        return
+    if len(specs) > 1:
+        raise click.UsageError("several --kernel are for --matrix; give one, or --matrix")
+    if out is not None:
+        raise click.UsageError("--out is where the table of --matrix goes; give both")
 
 
 def exit_code(done: "Session") -> int:

@@ -39,6 +39,9 @@ class Paging(NamedTuple):
     writable: int
     accessed: int
     uffd: int
+    dirty: int  # any of these is set in a dirty entry,
+    dirty_set: int  # or all of these
+    dirty_clear: int  # and none of these
 
 
 class Machine(NamedTuple):
@@ -64,6 +67,9 @@ MACHINES = {
             writable=int(x86_64.PAGE_RW),
             accessed=int(x86_64.PAGE_ACCESSED),
             uffd=int(x86_64.PAGE_UFFD),
+            dirty=int(x86_64.PAGE_DIRTY | x86_64.PAGE_SAVED_DIRTY),
+            dirty_set=0,
+            dirty_clear=0,
         ),
     ),
     # Not tried on a machine: written from the headers.
@@ -81,6 +87,9 @@ MACHINES = {
             writable=int(arm64.PTE_WRITE),
             accessed=int(arm64.PTE_AF),
             uffd=int(arm64.PTE_UFFD),
+            dirty=int(arm64.PTE_DIRTY),
+            dirty_set=int(arm64.PTE_WRITE),
+            dirty_clear=int(arm64.PTE_RDONLY),
         ),
     ),
 }
