@@ -153,7 +153,7 @@ def test_runs() -> None:
 def a_window() -> tuple[Window, tuple[int, int]]:
     """A folio of four pages, the middle two of which become writable if they are exclusive."""
     window = Window("x86_64", "6.18", X86.config._replace(soft_dirty=False))
-    window.set_folios([Found(64, 4, True)], np.array([1, 1, 0, 1], bool))
+    window.set_folios(np.array([Found(64, 4, True)]), np.array([1, 1, 0, 1], bool))
     before = np.array([RO | pfn << 12 for pfn in range(64, 68)], np.uint64)
     (call,) = calls.calls_of_mprotect(X86, PRIVATE, [Vma(0, 4, PROT_READ)], 1, 3, READ_WRITE)
     return window, window.set_call(PRIVATE, call, 0x7F00_0000_0000, before)
@@ -302,7 +302,7 @@ def test_the_control_has_its_time() -> None:
 def merged_on_an_old_kernel() -> Observed:
     """A folio whose second page alone is dirty, of a kernel that does not batch."""
     window = Window("x86_64", "6.12", X86.config._replace(soft_dirty=False))
-    window.set_folios([Found(64, 4, True)], np.ones(4, bool))
+    window.set_folios(np.array([Found(64, 4, True)]), np.ones(4, bool))
     dirty = [0, 1 << 6, 0, 0]
     before = np.array([RW | 1 << 63 | bit | (64 + i) << 12 for i, bit in enumerate(dirty)])
     (call,) = calls.calls_of_mprotect(X86, PRIVATE, [Vma(0, 4, READ_WRITE)], 0, 4, PROT_READ)

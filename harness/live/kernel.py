@@ -20,6 +20,7 @@ from .btf import Btf
 from .machines import ENTRIES, PAGE_SHIFT, TABLE_SHIFT, Paging
 
 GIB = 1 << 30
+ONE = np.uint64(1)
 ADDRESS = (1 << 64) - 1
 MAX_ORDER = 10  # of a folio in the page cache or anon memory here
 ANON_BIT = 1  # of folio->mapping: FOLIO_MAPPING_ANON (PAGE_MAPPING_ANON before 6.18)
@@ -107,7 +108,7 @@ def highest_pfn(iomem: Path = Path("/proc/iomem")) -> int:
 
 
 class Found(NamedTuple):
-    """A folio that pages of a window belong to."""
+    """A folio that pages of a window belong to; several are an array with such rows."""
 
     pfn: int
     nr_pages: int
@@ -222,38 +223,47 @@ class Kernel:
         ]
         return np.concatenate(parts) if parts else np.zeros((0, words), np.uint64)
 
-    def folios(self, pfns: Any) -> list[Found]:
-        """The folios that hold the pages of `pfns`, ascending, each once."""
-        return list(self._folios(np.unique(pfns)))
-
-    def _folios(self, pfns: Any) -> Iterator[Found]:
+    def folios(self, pfns: Any) -> Any:
+        """int64[folios, 3], a row as of `Found` for each folio that holds pages of `pfns`, ascending."""
         o, step = self.offsets, self.offsets.page_size // 8
+        pfns = np.sort(pfns.astype(np.int64))
+        pfns = pfns[np.diff(pfns, prepend=-1) != 0]
         # Two pages: the order of a folio stands in the flags of its second one.
         pages = self._gather(pfns, step + 1)
-        tails = (pages[:, o.page_link // 8] & np.uint64(1)).tolist()
-        large = (pages[:, 0] & np.uint64(o.head) != 0).tolist()
-        orders = (pages[:, step] & np.uint64(0xFF)).tolist()
-        anon = (pages[:, o.folio_mapping // 8] & np.uint64(ANON_KINDS) == ANON_BIT).tolist()
-        end = -1
-        for at, pfn in enumerate(pfns.tolist()):
-            if pfn < end:
-                continue
-            if tails[at]:
-                found = self.folio(pfn)
-            else:
-                found = Found(pfn, 1 << orders[at] if large[at] else 1, anon[at])
-            end = found.pfn + found.nr_pages
-            yield found
+        tails = pages[:, o.page_link // 8] & ONE != 0
+        found = np.empty((len(pfns), 3), np.int64)
+        found[:, 0] = pfns
+        large = pages[:, 0] & np.uint64(o.head) != 0
+        found[:, 1] = np.where(large, ONE << (pages[:, step] & np.uint64(0xFF)), ONE)
+        found[:, 2] = pages[:, o.folio_mapping // 8] & np.uint64(ANON_KINDS) == ANON_BIT
+        if not tails.any():
+            return found
+        # How far the folios reach whose heads were seen so far: beyond that, a tail's was not.
+        ends = np.maximum.accumulate(np.where(tails, 0, pfns + found[:, 1]))
+        lost = list(self._folios_of_tails(pfns[tails & (pfns >= ends)].tolist()))
+        found = found[~tails]
+        if lost:
+            found = np.concatenate([found, np.array(lost, np.int64)])
+            found = found[np.argsort(found[:, 0])]
+        return found
 
-    def exclusive(self, folios: list[Found]) -> Any:
-        """bool[pages], PageAnonExclusive of each page of `folios`, one after the other.
+    def _folios_of_tails(self, pfns: list[int]) -> Iterator[Found]:
+        """The folios that hold `pfns`, each once; none of their heads is among them."""
+        end = -1
+        for pfn in pfns:
+            if pfn >= end:
+                found = self.folio(pfn)
+                end = found.pfn + found.nr_pages
+                yield found
+
+    def exclusive(self, folios: Any) -> Any:
+        """bool[pages], PageAnonExclusive of each page of `folios` (rows of them), one after the other.
 
         False for those of a folio that is not anon: there the same flag means something else.
         """
-        if not folios:
+        if not len(folios):
             return np.zeros(0, bool)
-        shape = np.array(folios, np.int64)
-        first, sizes, anon = shape[:, 0], shape[:, 1], shape[:, 2] != 0
+        first, sizes, anon = folios[:, 0], folios[:, 1], folios[:, 2] != 0
         # The PFN of each page: its place among all, moved to where its folio begins.
         ends = np.cumsum(sizes)
         pfns = np.arange(ends[-1]) + np.repeat(first - (ends - sizes), sizes)

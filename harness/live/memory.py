@@ -34,8 +34,12 @@ FEATURE_WP_HUGETLBFS_SHMEM = 1 << 12
 
 PROCMAP_QUERY = 0xC0686611
 COVERING_OR_NEXT = 0x10  # PROCMAP_QUERY_COVERING_OR_NEXT_VMA
-# struct procmap_query: size, flags, address, then what is answered.
+# struct procmap_query: size, flags, address, then what is answered, the first of it being
+# start, end and vma_flags; what is not asked for is zero.
 QUERY = struct.Struct("<QQQQQQQQQIIIIQQ")
+QUERY_ADDRESS = struct.Struct("<Q")
+ANSWER = struct.Struct("<QQQ")
+ADDRESS_AT, ANSWER_AT = 16, 24
 # Bits of its vma_flags are those of PROT_; 8 is shared.
 QUERY_RIGHTS = 0xF
 
@@ -110,7 +114,7 @@ class Vmas:
     def __init__(self) -> None:
         """Open /proc/self/maps, once."""
         self._maps = os.open("/proc/self/maps", os.O_RDONLY)
-        self._buffer = bytearray(QUERY.size)
+        self._buffer = bytearray(QUERY.pack(QUERY.size, COVERING_OR_NEXT, *[0] * 13))
         self._has_query = True
 
     def within(self, window: int, first: int, last: int) -> list[Vma]:
@@ -118,29 +122,31 @@ class Vmas:
         address, end = window + first * PAGE, window + last * PAGE
         if self._has_query:
             try:
-                return list(self._ask(window, address, end))
+                return self._ask(window, address, end)
             except OSError as error:
                 if error.errno not in (errno.ENOTTY, errno.EINVAL):
                     raise
                 self._has_query = False
         return list(self._read(window, address, end))
 
-    def _ask(self, window: int, address: int, end: int) -> Any:
+    def _ask(self, window: int, address: int, end: int) -> list[Vma]:
+        found: list[Vma] = []
         at, buffer = address, self._buffer
         while at < end:
-            QUERY.pack_into(
-                buffer, 0, QUERY.size, COVERING_OR_NEXT, at, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
-            )
+            QUERY_ADDRESS.pack_into(buffer, ADDRESS_AT, at)
             try:
                 fcntl.ioctl(self._maps, PROCMAP_QUERY, buffer)
             except FileNotFoundError:
-                return
-            _, _, _, start, last, rights, *_ = QUERY.unpack_from(buffer)
+                break
+            start, last, rights = ANSWER.unpack_from(buffer, ANSWER_AT)
             if start >= end:
-                return
+                break
             first, past = max(start, address), min(last, end)
-            yield Vma((first - window) // PAGE, (past - window) // PAGE, rights & QUERY_RIGHTS)
+            found.append(
+                Vma((first - window) // PAGE, (past - window) // PAGE, rights & QUERY_RIGHTS)
+            )
             at = last
+        return found
 
     def _read(self, window: int, address: int, end: int) -> Any:
         os.lseek(self._maps, 0, os.SEEK_SET)

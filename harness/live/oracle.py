@@ -17,7 +17,7 @@ from mm.layout import Layout
 
 from .calls import Called, Mapping, calls_of_mprotect, calls_of_uffd
 from .judging import Model, Verdict
-from .kernel import Found, NotThere
+from .kernel import NotThere
 from .layouts import Site, fork_and_exit
 from .memory import PROT_READ, PROT_WRITE, Vmas
 from .plans import GROUP, Plan, Step, kind_of, plan
@@ -93,7 +93,7 @@ class Slot:
         self.table = 0
         self.last = b""  # the words that the last change of protection left
         self._pfns: Any = None
-        self.folios: list[Found] = []
+        self.folios: Any = np.zeros((0, 3), np.int64)
         self.exclusive: Any = np.zeros(0, bool)
 
     def words(self, pages: int) -> Any:
@@ -133,13 +133,13 @@ class Slot:
         self.exclusive = self.kernel.exclusive(self.folios)
         return True
 
-    def _read_folios(self) -> list[Found]:
+    def _read_folios(self) -> Any:
         return self.kernel.folios(self._pfns[self._pfns != np.uint64(self.live.config.zero_pfn)])
 
     def is_steady(self) -> bool:
         """Whether the folios, and which of their pages are exclusive, are as at the last look."""
         try:
-            return self.folios == self._read_folios() and not self.marks_changed()
+            return np.array_equal(self.folios, self._read_folios()) and not self.marks_changed()
         except NotThere:
             return False
 
@@ -246,8 +246,7 @@ class Oracle:
     def count_folios(self, slot: Slot) -> None:
         """Add the folios of a layout that was just made to the tally."""
         slot.look(self.layout, slot.words(self.pages), FOLIOS)
-        for folio in slot.folios:
-            pages = folio.nr_pages
+        for pages in slot.folios[:, 1].tolist():
             self.tally.folios[pages] = self.tally.folios.get(pages, 0) + 1
 
     def again(self, index: int, step: int) -> list[Observed]:
@@ -259,10 +258,13 @@ class Oracle:
         if step.what == "clean":
             slot.site.clean(self.pages, shared=slot.mapping.shared)
             return
+        if not step.pages:
+            return
         paging = self.live.machine.paging
         wanted = PROT_WRITE if step.what == "write" else PROT_READ
         may = np.zeros(self.pages, bool)
-        for vma in self._vmas.within(slot.site.address, 0, self.pages):
+        first, last = min(step.pages), max(step.pages) + 1
+        for vma in self._vmas.within(slot.site.address, first, last):
             if vma.rights & wanted and vma.rights & PROT_READ:
                 may[vma.first : vma.last] = True
         if slot.mapping.uffd:

@@ -133,16 +133,15 @@ def _is(found: list[int], expected: list[int], what: str) -> None:
         raise NotShown(f"a layout did not hold still: {what} are entries {found}, not {expected}")
 
 
-def all_or_none(marked: list[int], touched: list[int], of: range, yes: str, no: str) -> Answer:
-    """`yes` if all entries of `of` are `marked`, `no` if none is but those that were `touched` before.
+def all_or_none(marked: list[int], of: int, yes: str, no: str, *few: list[int]) -> Answer:
+    """`yes` if all of `of` entries are `marked`, `no` if they are one of `few`: what stays as it was.
 
-    Raises Unclear if some are.
+    Raises Unclear for anything else.
     """
-    written = f", {len(touched)} of them written" if touched else ""
-    detail = f"{len(marked)} of {len(of)} entries{written}"
-    if marked == list(of):
+    detail = f"{len(marked)} of {of} entries"
+    if marked == list(range(of)):
         return Answer(yes, detail)
-    if set(marked) <= set(touched):
+    if marked in few:
         return Answer(no, detail)
     raise Unclear(f"{detail}: {marked}")
 
@@ -152,7 +151,7 @@ def walk(ground: Ground) -> Answer:
     ground.lay("anon", clean=True, written=(WRITTEN,))
     _is(ground.dirty, [WRITTEN], "dirty")
     ground.site.protect(0, PAGES, PROT_READ)
-    return all_or_none(ground.dirty, [WRITTEN], range(PAGES), BATCHED, PER_PTE)
+    return all_or_none(ground.dirty, PAGES, BATCHED, PER_PTE, [WRITTEN])
 
 
 def soft_dirty_merged(ground: Ground) -> Answer:
@@ -163,7 +162,7 @@ def soft_dirty_merged(ground: Ground) -> Answer:
     ground.arm()
     _is(ground.dirty, [WRITTEN], "dirty")
     ground.site.protect(0, PAGES, PROT_READ)
-    return all_or_none(ground.those(ground.soft_dirty), [], range(PAGES), YES, NO)
+    return all_or_none(ground.those(ground.soft_dirty), PAGES, YES, NO, [])
 
 
 def shared_write_merged(ground: Ground) -> Answer:
@@ -180,7 +179,8 @@ def shared_write_merged(ground: Ground) -> Answer:
     _is(ground.dirty, [WRITTEN], "dirty")
     ground.site.protect(0, PAGES, PROT_READ)
     ground.site.protect(0, PAGES, READ_WRITE)
-    return all_or_none(ground.those(writable), [WRITTEN], range(PAGES), YES, NO)
+    # The written page itself is, unless soft-dirty tracking wants to see its next write.
+    return all_or_none(ground.those(writable), PAGES, YES, NO, [], [WRITTEN])
 
 
 def exclusive_by_page(ground: Ground) -> Answer:
@@ -207,7 +207,7 @@ def refold(ground: Ground) -> Answer:
     ground.site.protect(WRITTEN, block, PROT_READ)
     _is(ground.those(cont, block), [], "folded, once cut,")
     ground.site.protect(WRITTEN, block, READ_WRITE)
-    return all_or_none(ground.those(cont, block), [], range(block), YES, NO)
+    return all_or_none(ground.those(cont, block), block, YES, NO, [])
 
 
 class Property(NamedTuple):

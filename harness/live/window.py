@@ -13,7 +13,6 @@ from mm.state import FACT_NAMES, MAX_PTES, empty_state, set_kernel
 from mm.version import VERSIONS, Config
 
 from .calls import Called, Mapping
-from .kernel import Found
 from .machines import MACHINES, PAGE
 
 # Folios of a window may be larger than their part in it.
@@ -51,19 +50,18 @@ class Window:
         self._facts = self.workspace.case_facts
         self._rows = self.workspace.case_folios.reshape(-1, FOLIO_WORDS)
 
-    def set_folios(self, folios: list[Found], exclusive: Any) -> None:
-        """The folios behind the window, ascending, and PageAnonExclusive of all their pages."""
-        first, anon = 0, int(FOLIO_ANON)
-        rows = []
-        for folio in folios:
-            rows.append((folio.pfn, folio.nr_pages, anon if folio.anon else 0, 0, first))
-            first += folio.nr_pages
+    def set_folios(self, folios: Any, exclusive: Any) -> None:
+        """The folios behind the window, rows of `Found`, and PageAnonExclusive of all their pages."""
+        nr, sizes, rows = len(folios), folios[:, 1], self._rows
+        rows[:nr, :2] = folios[:, :2]
+        rows[:nr, 2] = folios[:, 2] * int(FOLIO_ANON)
+        rows[:nr, 3] = 0
+        rows[:nr, 4] = np.cumsum(sizes) - sizes
         pages = len(exclusive)
-        self._rows[: len(rows)] = rows or np.zeros((0, 5), np.uint64)
         self.state.exclusive[:pages] = exclusive
         # The judges compare whole words.
         self.state.exclusive[pages : pages + 8] = 0
-        self._facts[_NR_FOLIOS] = len(folios)
+        self._facts[_NR_FOLIOS] = nr
 
     def set_call(
         self, mapping: Mapping, call: Called, address: int, before: Any
