@@ -18,12 +18,13 @@ import pytest
 
 from fuzz import exits
 from harness.lane import LaneMissing
-from harness.live import memory, probes
+from harness.live import matrix, memory, probes
 from harness.live.kernel import Pagemap
 from harness.live.layouts import fork_and_exit
 from harness.live.machines import PAGE
 from harness.live.settings import Settings, chosen
 from mm.jit import ROOT
+from mm.version import VERSIONS
 from tests.test_cli import midfolio
 
 
@@ -201,6 +202,21 @@ def test_the_kernel_matches_one_side(tmp_path: Path) -> None:
     assert "; the kernel matches " in last
     # One side is wrong about any kernel: that is no finding.
     assert not findings.exists()
+
+
+@needs_folios
+def test_the_row_of_this_kernel(tmp_path: Path) -> None:
+    before = all_settings()
+    done = midfolio("live", "--matrix", "--allow-sysfs", "--out", str(tmp_path), "--json")
+    assert done.returncode == exits.OK, done.stdout + done.stderr
+    row = json.loads(done.stdout)["row"]
+    assert matrix.read(tmp_path / "matrix.json") == [row]
+    batched = VERSIONS[row["version"]].batched
+    assert row["properties"]["walk"]["value"] == ("batched" if batched else "per PTE")
+    assert row["properties"]["exclusive by page"]["value"] == "yes"
+    # On a kernel as this one, or on another: an answer, or a reason.
+    assert all(answer["detail"] for answer in row["properties"].values())
+    assert all_settings() == before
 
 
 @needs_folios

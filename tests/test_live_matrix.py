@@ -64,11 +64,14 @@ class Modelled(Ground):
         plain = calls.page_protection(self.layout, self.mapping, flags)
         words = [plain | self.bits["accessed"] | (PFN + i) << 12 for i in range(pages)]
         self.entries = np.array(words, np.uint64)
-        if self.layout.arch == "x86_64" and self.live.config.soft_dirty:
-            self.entries |= np.uint64(self.bits["soft_dirty"])
         if kind == "anon":
             self._become_writable([i for i in range(pages) if self.marks[i]])
-        self.write(whole if kind == "anon" and not more.get("clean") else written)
+        if kind == "anon":
+            self.write(whole)
+        if more.get("clean"):
+            self.entries &= ~np.uint64(self.bits["accessed"] | self.bits["dirty"])
+            self.entries |= np.uint64(self.bits.get("rdonly", 0))
+        self.write(written)
         if pages == self.layout.block:
             self.entries |= np.uint64(self.bits["cont"])
 
@@ -78,7 +81,8 @@ class Modelled(Ground):
     def write(self, pages: Any) -> None:
         chosen = [page for page in pages if self.marks[page]]
         self._become_writable(chosen)
-        self.entries[chosen] |= np.uint64(self.bits["dirty"])
+        # What the kernel maps for a write is soft-dirty, too.
+        self.entries[chosen] |= np.uint64(self.bits["dirty"] | self.soft_dirty)
         if "rdonly" in self.bits:
             self.entries[chosen] &= ~np.uint64(self.bits["rdonly"])
 

@@ -68,3 +68,26 @@ def test_a_kernel_is_told_from_the_other_side(kernel: str) -> None:
     assert record["live"]["mismatches"] > 0
     assert record["findings"]
     assert [path for path in record["findings"] if not Path(path).is_file()] == []
+
+
+def test_the_matrix_tells_kernels_apart(tmp_path: Path) -> None:
+    kernels = [f"--kernel={kernel}" for kernel in ("6.12", "6.16", "6.17")]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "fuzz.cli", "vm", "--matrix", "--json", "--quiet"),
+            *(f"--out={tmp_path}", *kernels),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "matrix.json").read_text())["rows"]
+    values = [{name: a["value"] for name, a in row["properties"].items()} for row in rows]
+    assert [value["walk"] for value in values] == ["per PTE", "per PTE", "batched"]
+    assert [value["soft-dirty merged"] for value in values] == ["no", "no", "yes"]
+    # ext4 has large folios since 6.16.
+    shared = [value["shared write by merged dirty"] for value in values]
+    assert shared == ["not shown", "no", "yes"]
+    assert {value["exclusive by page"] for value in values} == {"yes"}
