@@ -35,6 +35,7 @@ PAGES = (
     "docs/design.md",
     "docs/engines.md",
     "docs/exhaust.md",
+    "docs/export.md",
     "docs/fidelity.md",
     "docs/findings.md",
     "docs/live.md",

@@ -25,6 +25,7 @@ from harness.live.machines import PAGE
 from harness.live.settings import Settings, chosen
 from mm.jit import ROOT
 from mm.version import VERSIONS
+from tests.machine_settings import alone
 from tests.test_cli import midfolio
 
 
@@ -45,6 +46,12 @@ pytestmark = pytest.mark.skipif(bool(LACKS), reason=f"NO LIVE KERNEL TO READ: {L
 needs_folios = pytest.mark.skipif(
     bool(LACKS_FOLIOS), reason=f"NO LARGE FOLIOS ON THIS KERNEL: {LACKS_FOLIOS}"
 )
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    with alone():
+        yield
 
 
 def all_settings() -> dict[str, str]:
