@@ -36,6 +36,8 @@ class Mutant(NamedTuple):
     mid_folio_only: bool = False
     # Where it changes something; code of one architecture, or of what only some have.
     arches: tuple[str, ...] = ARCHES
+    # Of one that no judge may see: why none can. docs/zoo.md has the runs beside it.
+    proof: str = ""
 
     @property
     def equivalent(self) -> bool:

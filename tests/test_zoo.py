@@ -84,6 +84,10 @@ def test_names_are_unique_and_classes_exist():
     assert {mutant.shows for mutant in BUGS} <= set(classes.NUMBER)
 
 
+def test_what_is_called_equivalent_is_proven_and_nothing_else():
+    assert [m.name for m in zoo.all_mutants() if bool(m.proof) != m.equivalent] == []
+
+
 def test_every_text_is_in_batched_exactly_once():
     for mutant in zoo.all_mutants():
         texts = zoo.mutated(mutant)

@@ -12,10 +12,21 @@ MUTANTS: tuple[Mutant, ...] = (
         name="early-stop-forgets-itself",
         file="contpte.py",
         find=("    if found & DIRTY == NONE:\n        missing = DIRTY\n        at += ONE\n"),
-        replace=("    if found & DIRTY == NONE:\n        missing = DIRTY\n    at += ONE\n"),
-        why="an entry that is dirty and accessed counts as dirty alone; nothing asks a loaded entry for either, only a taken one",
-        origin="facts of contpte_ptep_get(), v6.17: the scan goes on from the dirty entry itself",
+        replace=(
+            "    if found & DIRTY == NONE:\n"
+            "        missing = DIRTY\n"
+            "    else:\n"
+            "        found = DIRTY\n"
+            "    at += ONE\n"
+        ),
+        why="an entry that is dirty and accessed counts as dirty alone",
+        origin="class: contpte_ptep_get(), v6.17, whose scan for an accessed entry goes on behind the dirty one",
         shows="",
+        proof=(
+            "Only a loaded entry has fewer marks so. It is asked for its page, and whether it is present, "
+            "special or PROT_NONE, and is compared with its neighbours by clear_ignored(), which takes the "
+            "marks off. What is changed is taken, and taking gathers marks of its own."
+        ),
         arches=("arm64",),
     ),
     Mutant(
@@ -36,6 +47,26 @@ MUTANTS: tuple[Mutant, ...] = (
         why="a batch goes on from a folded block into entries that are not folded",
         origin="class: PTE_CONT is not compared",
         shows="accessed-gained",
+        arches=("arm64",),
+    ),
+    Mutant(
+        name="arm64-batch-ignores-uffd",
+        file="arm64.py",
+        find="    pte = without_marks(pte)\n",
+        replace="    pte = without_marks(pte) & ~masks.uffd\n",
+        why="the userfaultfd bit of the first entry is written over the whole batch",
+        origin='"mm: rmap: support batched unmapping for file large folios" and its fix for UFFD VMAs',
+        shows="uffd-changed",
+        arches=("arm64",),
+    ),
+    Mutant(
+        name="arm64-merge-forgotten",
+        file="contpte.py",
+        find="    return with_marks(first, others)\n",
+        replace="    return first\n",
+        why="loses accessed and dirty of all entries of a batch but the first",
+        origin="class: get_and_clear_full_ptes() that merges nothing",
+        shows="dirty-lost",
         arches=("arm64",),
     ),
     # Unfolding.

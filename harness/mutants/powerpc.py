@@ -4,6 +4,16 @@ from ..zoo import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant(
+        name="powerpc-batch-ignores-read",
+        file="powerpc.py",
+        find="    pte &= ~IGNORED\n",
+        replace="    pte &= ~(IGNORED | PAGE_READ)\n",
+        why="a first entry that is PROT_NONE decides that no readable one of the batch needs a flush",
+        origin="class: accessible and inaccessible entries in one batch",
+        shows="flush-missing",
+        arches=("powerpc",),
+    ),
+    Mutant(
         name="powerpc-merge-without-soft-dirty",
         file="powerpc.py",
         find="        first |= PAGE_DIRTY | masks.soft_dirty\n",
