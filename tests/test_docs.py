@@ -29,9 +29,10 @@ PAGES = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
-    "docs/cmin.md",
+    "docs/README.md",
     "docs/campaigns.md",
     "docs/ci.md",
+    "docs/cmin.md",
     "docs/design.md",
     "docs/engines.md",
     "docs/exhaust.md",
@@ -43,6 +44,7 @@ PAGES = (
     "docs/relation.md",
     "docs/shrink.md",
     "docs/vm.md",
+    "docs/zoo.md",
 )
 TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
 RELATION = TEXTS["docs/relation.md"]
@@ -112,6 +114,15 @@ def test_a_wrong_command_is_seen() -> None:
     ]
     assert unknown_words("`midfolio vm --kernel 6.12 -- --ops 1`") == []
     assert unknown_words("`midfolio fuzz --cases 1`, `--deny CLASS`, `grep --include=x`") == []
+
+
+def test_every_page_is_in_the_index_and_is_read_here() -> None:
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")} == pages
+    rows = re.findall(r"^\| \[([\w.]+)\]\(([\w.]+)\) \|", TEXTS["docs/README.md"], re.MULTILINE)
+    assert all(name == target for name, target in rows)
+    assert sorted(name for name, _ in rows) == sorted(pages - {"README.md"})
+    assert "(docs/README.md)" in README
 
 
 def test_readme_has_every_verb() -> None:
