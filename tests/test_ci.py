@@ -12,6 +12,7 @@ import pytest
 
 from fuzz.gate.checks import STAGES, GatePlan
 from fuzz.gate.floors import NAMES
+from fuzz.gate.lanes import LANES
 from mm.jit import ROOT
 from tests.test_native import COMPILER, build
 
@@ -103,6 +104,11 @@ def test_no_command_is_overlooked() -> None:
     rest = {c for c in COMMANDS if c not in (*GATES, *PYTESTS, *FUZZERS)}
     assert rest == {"make setup"}
     assert re.search(r"^setup:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_page_has_every_lane() -> None:
+    sentence = TEXT.split("`--require` takes ")[1].split(", which are")[0]
+    assert tuple(re.findall(r"`(\w+)`", sentence)) == LANES
 
 
 def test_the_page_has_every_stage_default_and_floor() -> None:
