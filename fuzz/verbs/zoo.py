@@ -12,7 +12,7 @@ from . import options
 if TYPE_CHECKING:
     from harness.zoo import Mutant
 
-    from ..mutation import Fate
+    from ..fates import Fate
 
 
 class _WithBench(click.Command):
@@ -185,7 +185,7 @@ def command(
     for name in options.ARCHES if arch is None else (arch,):
         if any(name in mutant.arches for mutant in mutants):
             compile_parts(name, "zoo")
-    from ..mutation import fates
+    from ..fates import fates
 
     progress = Progress(quiet=quiet or as_json)
     done: list[Fate] = []
