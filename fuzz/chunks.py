@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.contain import die_with_parent
 
-from .hunter import Found, Hunter
+from .hunter import NO_GROWTH, Found, Growth, Hunter
 from .workers import Bounds
 
 
@@ -26,6 +26,7 @@ class Chunk:
     tally: Any
     seen: Any
     found: list[Found]
+    growth: Growth = NO_GROWTH
 
 
 def run_chunk(hunter: Hunter, first: int, last: int) -> Chunk:
@@ -33,7 +34,7 @@ def run_chunk(hunter: Hunter, first: int, last: int) -> Chunk:
     hunter.tally[:] = 0
     hunter.seen[:] = 0
     found = [hunter.found(index) for index in hunter.finds(first, last)]
-    return Chunk(first, last, hunter.tally.copy(), hunter.seen.copy(), found)
+    return Chunk(first, last, hunter.tally.copy(), hunter.seen.copy(), found, hunter.growth())
 
 
 _worker: Hunter | None = None

@@ -4,9 +4,9 @@ The compiled loop calls compiled targets; a Python target goes through the same
 generate, reference, judge and count, one case at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from .campaign import hunt, tally_case
 from .choices import GENERATOR_VERSION, WINDOW, empty_choices
 from .generator import empty_case
 from .generators import generator_of
+from .store.store import Entry
 
 RED = int(classes.RED_BITS)
 
@@ -42,6 +43,16 @@ class Found:
     def __str__(self) -> str:
         """The case in a word: its number, or where it has none its `case:` line."""
         return str(self.number or case_line(self.judgement.case))
+
+
+class Growth(NamedTuple):
+    """What a range of cases added to a corpus."""
+
+    entries: list[Entry]
+    features: Any  # int64: all that it saw first, in whichever case
+
+
+NO_GROWTH = Growth([], np.empty(0, np.int64))
 
 
 @dataclass
@@ -145,6 +156,21 @@ class Hunter:
 
     def learn(self) -> None:
         """Look at the case that stands judged in the workspace; random cases teach nothing."""
+
+    # What a hunter with a corpus does (fuzz.guided); random cases have none.
+
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Begin each range with `entries`, too."""
+
+    def start(self) -> None:
+        """Begin a range of cases."""
+
+    def begin_as(self, other: "Hunter") -> None:
+        """Begin each range with what `other` begins with, which has begun one."""
+
+    def growth(self) -> Growth:
+        """What the last range added to the corpus that it began with."""
+        return NO_GROWTH
 
     def found(self, index: int) -> Found:
         """Case `index`, run and judged again: a finding is what a replay shows."""

@@ -21,11 +21,12 @@ from harness.targets import load
 from . import alarm, exits
 from .baseline import AddedHunter
 from .chunks import Chunk, run_chunk, run_in_jobs
-from .hunter import RED, Found, Hunter
+from .hunter import RED, Found, Growth, Hunter
 from .novelty import NR_SIGHTS, Novelty, sights
 from .store.journal import Journal
 from .store.ranges import Ranges
 from .store.standing import Kept, Standing
+from .store.store import Entry
 from .terminal import Progress, print_lines
 from .workers import Workers
 
@@ -90,6 +91,11 @@ class Campaign:
         self.canary_line = ""
         self.stopped = ""  # why a campaign ended before its budget was used up
         self.hunter = plan.hunter()
+        # The corpus of a guided engine, as far as it outlives this process.
+        entries = journal.entries() if journal else []
+        self.hunter.load(entries)
+        self.taken_up = self.corpus = len(entries)
+        self._known = {int(feature) for entry in entries for feature in entry.features}
         self.novelty = Novelty(self.tally)
 
     @property
@@ -146,7 +152,8 @@ class Campaign:
             return f"{self.plan.arch}: nothing left to do; {done}"
         later = "" if last is None else ", some behind it, too"
         found = f", {self.diverging()} diverged" if self.diverging() else ""
-        return f"{self.plan.arch}: goes on at case {first}; {done}{later}{found}"
+        corpus = f"; {self.taken_up} cases of its corpus are taken up" if self.taken_up else ""
+        return f"{self.plan.arch}: goes on at case {first}; {done}{later}{found}{corpus}"
 
     def run(self) -> None:
         """Run until the plan's budget is used up or a first Ctrl-C."""
@@ -202,7 +209,8 @@ class Campaign:
     def _chunks(self, started: float) -> Iterator[Chunk]:
         bounds = self._bounds(started)
         if self.hunter.target.contained:
-            workers = Workers(self.plan.hunter, self.plan.jobs, self.plan.hang)
+            self.hunter.start()
+            workers = Workers(self._another, self.plan.jobs, self.plan.hang)
             for part in workers.run(bounds):
                 yield Chunk(part.first, part.last, part.tally, part.seen, part.found)
             self.stopped = workers.why or self.stopped
@@ -210,7 +218,14 @@ class Campaign:
             for first, last in bounds:
                 yield run_chunk(self.hunter, first, last)
         else:
-            yield from run_in_jobs(self.plan.hunter, self.plan.jobs, bounds)
+            self.hunter.start()
+            yield from run_in_jobs(self._another, self.plan.jobs, bounds)
+
+    def _another(self) -> Hunter:
+        """A hunter for another process, which begins as the one of this does."""
+        hunter = self.plan.hunter()
+        hunter.begin_as(self.hunter)
+        return hunter
 
     def _merge(self, chunk: Chunk, progress: Progress, started: float) -> None:
         standing = self.standing
@@ -221,12 +236,20 @@ class Campaign:
         standing.seconds = self.seconds_before + took
         kept = [(found, file) for found in chunk.found if (file := self._keep(found))]
         self.novelty.look(standing.tally, other=bool(kept))
+        entries = self._news(chunk.growth)
         # Before it is shown: what a user has seen must not be lost.
         if self.journal:
-            self.journal.note(took, at_once=bool(kept))
+            self.journal.note(took, at_once=bool(kept), entries=entries)
+            self.corpus = self.journal.corpus
         for found, file in kept:
             self._show(found, file, progress)
         progress.update(self._progress_line(took))
+
+    def _news(self, growth: Growth) -> list[Entry]:
+        """The entries for whose features no range before had a case, in whichever process."""
+        news = [e for e in growth.entries if not self._known.issuperset(map(int, e.features))]
+        self._known.update(map(int, growth.features))
+        return news
 
     def _keep(self, found: Found) -> Kept | None:
         """Save a finding, unless its class has had its share."""
@@ -269,8 +292,8 @@ class Campaign:
             f"fuzz: {self.plan.arch}: {cases} cases, {rate:.0f} cases/s, "
             f"{sights(self.tally)} of {NR_SIGHTS} sights"
         )
-        if self.journal and self.journal.corpus:
-            line += f", corpus {self.journal.corpus}"
+        if self.corpus:
+            line += f", corpus {self.corpus}"
         if not self.diverging():
             return f"{line}, nothing diverges"
         by_class = (f"{count} {name}" for name, count in self.standing.diverging().items())

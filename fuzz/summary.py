@@ -39,6 +39,12 @@ def _log_line(name: str, rows: dict[str, int]) -> str:
     )
 
 
+def _corpus_lines(campaign: "Campaign") -> list[str]:
+    if not campaign.corpus:
+        return []
+    return [f"kept cases       {campaign.corpus:>12,}   {campaign.taken_up:,} of earlier runs"]
+
+
 def summary(campaign: "Campaign") -> list[str]:
     """The lines at the end of a campaign."""
     tally = campaign.tally
@@ -52,6 +58,7 @@ def summary(campaign: "Campaign") -> list[str]:
         f"cases            {cases:>12,}   in {campaign.elapsed:.1f} s, {speed:,.0f} cases/s, "
         f"{campaign.plan.jobs} job{'s' if campaign.plan.jobs > 1 else ''}",
         f"entries          {entries:>12,}",
+        *_corpus_lines(campaign),
         "",
         f"one case in {DESCRIBE_EVERY} is described, which are {described:,}; all are judged, and classes counted in all",
         f"entries          {inside:>12,}   {_share(int(tally[ACTIVE]), inside).strip()} changed or flushed",
@@ -107,6 +114,8 @@ def record(campaign: "Campaign") -> dict[str, Any]:
         "seconds": round(campaign.elapsed, 3),
         "first_finding_seconds": campaign.first_finding,
         "diverging": campaign.diverging(),
+        "corpus": campaign.corpus,
+        "corpus_before": campaign.taken_up,
         "traits": {n: int(tally[TRAIT_CASES + i]) for i, (n, _) in enumerate(TRAITS)},
         "kinds": {n: int(tally[KIND_CASES + i]) for i, n in enumerate(KINDS)},
         "classes": {

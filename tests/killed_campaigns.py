@@ -12,7 +12,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from fuzz.store.journal import Journal, key_of
 from fuzz.store.standing import Standing
 from fuzz.store.store import Entry, Store
 from fuzz.store.work import FILE, WorkDirectory
-from harness.casefile import read_case
+from harness.casefile import parse_case, read_case
 
 # Narrow windows: many cases a second, interpreted as they are. Every finding is kept.
 PLAN = Plan(
     "x86_64", "7.3", "zoo:first-page-is-folio-head", seed=1, cap=1_000_000, window=6, seconds=60.0
 )
+GUIDED = replace(PLAN, target="batched", engine="guided")
 RANDOM = random.Random(1)
 # Cases in a range: so few that every campaign gets somewhere before it is killed.
 FEW = 5
@@ -44,15 +45,25 @@ def campaign(work: Path) -> None:
         running.run()
 
 
+class Telling(Journal):
+    """A journal that names each entry when it is written."""
+
+    def note(self, seconds: float, *, at_once: bool, entries: Iterable[Entry] = ()) -> None:
+        """As any journal."""
+        entries = list(entries)
+        super().note(seconds, at_once=at_once, entries=entries)
+        for entry in entries:
+            print(entry.name, flush=True)
+
+
 def guided(work: Path) -> None:
-    """Keep a case every now and then, and say so, as a guided engine does."""
+    """Go on with a campaign of the guided engine, which says what it keeps."""
     with WorkDirectory(work) as directory:
-        journal = Journal(directory, PLAN, fresh=False, repeat=False)
-        print(f"begins with {len(journal.entries())}", flush=True)
-        for number in range(1_000_000):
-            name = f"{os.getpid()}-{number}"
-            journal.note(0.0, at_once=False, entries=[Entry(name, "text\n" * 500, [number])])
-            print(name, flush=True)
+        journal = Telling(directory, GUIDED, fresh=False, repeat=False)
+        running = Campaign(GUIDED, quiet=True, journal=journal)
+        running.hunter.python_chunk, running.hunter.grown = FEW, FEW
+        print(f"begins with {running.taken_up}", flush=True)
+        running.run()
 
 
 def killed(run: Callable[[Path], None], work: Path, most: float) -> list[str]:
@@ -154,14 +165,15 @@ def kill_corpora(kills: int, work: Path) -> int:
     """Kill `kills` writers of a corpus; how many entries it has."""
     said: set[str] = set()
     for _ in range(kills):
-        begins, *names = killed(guided, work, 0.03)
+        begins, *names = killed(guided, work, 0.3)
         assert int(begins.split()[-1]) >= len(said)
         said |= set(names)
         is_whole(work)
         with WorkDirectory(work) as directory:
-            entries = Journal(directory, PLAN, fresh=False, repeat=False).entries()
+            entries = Journal(directory, GUIDED, fresh=False, repeat=False).entries()
         assert said <= {entry.name for entry in entries}, "an entry is lost"
         assert all(entry.features.tolist() for entry in entries)
+        assert all(parse_case(entry.text).case.arch == GUIDED.arch for entry in entries)
     return len(said)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import fuzz.novelty
 from fuzz.content import content_of
+from fuzz.guided.engine import MOST_TOLD
 from fuzz.novelty import NR_SIGHTS, Novelty, sights
 from fuzz.runner import Campaign, Plan
 from fuzz.store.journal import Journal, is_complete, key_of
@@ -170,6 +171,42 @@ def test_entries_of_a_guided_engine_come_back(tmp_path: Path) -> None:
             assert journal.corpus == number
             journal.note(0.0, at_once=False, entries=[Entry(str(number), "text", [number])])
             assert journal.corpus == number + 1
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_guided_campaign_goes_on_from_its_corpus(tmp_path: Path, jobs: int) -> None:
+    plan = replace(PLAN, target="batched", engine="guided", jobs=jobs)
+
+    def guided(cases: int, *, fresh: bool = False) -> tuple[Campaign, list[Entry], str]:
+        with WorkDirectory(tmp_path) as work:
+            budget = replace(plan, cases=cases)
+            journal = Journal(work, budget, fresh=fresh, repeat=False)
+            campaign = Campaign(budget, quiet=True, journal=journal)
+            campaign.hunter.grown, campaign.hunter.python_chunk = 20, 30
+            begins = campaign.resume_line()
+            campaign.run()
+            return campaign, journal.entries(), begins
+
+    first, kept, begins = guided(60)
+    assert begins == ""
+    assert first.taken_up == 0
+    assert 0 < len(kept) == first.corpus <= 2 * MOST_TOLD
+    second, more, begins = guided(120)
+    assert begins == (
+        f"x86_64: goes on at case 60; 60 cases done before; {len(kept)} cases of its corpus are "
+        "taken up"
+    )
+    assert [entry.text for entry in more[: len(kept)]] == [entry.text for entry in kept]
+    assert len(more) == second.corpus > len(kept)
+    features = [feature for entry in more for feature in entry.features.tolist()]
+    assert len(features) == len(set(features))
+    # And it began with them.
+    alone = second.plan.hunter()
+    alone.grown = 20
+    alone.start()
+    assert second.hunter.counts()["features"] > alone.counts()["features"]
+    third, _, begins = guided(30, fresh=True)
+    assert (third.taken_up, begins) == (0, "")
 
 
 def test_stats_are_lines_of_key_and_value(tmp_path: Path) -> None:

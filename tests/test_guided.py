@@ -13,14 +13,14 @@ import pytest
 from fuzz.choices import empty_choices, fill
 from fuzz.guided import mutations
 from fuzz.guided.breeding import RANDOM, WAYS
-from fuzz.guided.corpus import ORIGIN, USED, restore
-from fuzz.guided.engine import SHARES, Guided
+from fuzz.guided.corpus import ORIGIN, USED, Corpus, restore
+from fuzz.guided.engine import MOST_TOLD, SHARES, Guided
 from fuzz.guided.loop import NR_SHARES
 from fuzz.guided.splice import splice
 from fuzz.hunter import RED, Hunter
 from harness.arrays import case_of
 from harness.case import ARCHES, CaseError
-from harness.casefile import case_line
+from harness.casefile import case_line, parse_case
 from harness.run import judge_case
 from harness.targets import load
 from mm.jit import ROOT
@@ -28,6 +28,7 @@ from mm.jit import ROOT
 from .guided_stream import stream_line
 
 CASES = 60
+HITS = Corpus._fields.index("hits")
 
 
 def guided(arch: str = "x86_64", target: str = "batched", **options: Any) -> Guided:
@@ -146,20 +147,52 @@ def test_a_finding_replays_by_its_case() -> None:
 
 
 def test_a_loaded_corpus_begins_each_range(full: Guided) -> None:
-    cases = full.export()
+    entries = [full._entry(slot) for slot in range(full.counts()["corpus"])]
     hunter = guided(full.arch)
     hunter.grown = 0
-    hunter.load(cases)
+    hunter.load(entries)
     hunter.start()
     counts = hunter.counts()
-    assert 0 < counts["corpus"] <= len(cases)
+    assert 0 < counts["corpus"] <= len(entries)
+    # They can be bred as before.
+    words = {entry.text: entry.words.tolist() for entry in entries}
+    again = [hunter._entry(slot) for slot in range(counts["corpus"])]
+    assert all(words[entry.text] == entry.words.tolist() for entry in again)
+    assert sum(len(entry.words) > 0 for entry in again) > len(again) // 2
     # Every feature of the corpus that does not depend on how often it was seen is there again.
     assert counts["features"] >= full.counts()["features"] * 9 // 10
     hunter.start()
     assert hunter.counts() == counts
     other = next(arch for arch in ARCHES if arch != full.arch)
     with pytest.raises(CaseError, match="takes no case of"):
-        guided(other).load(cases)
+        guided(other).load(entries)
+
+
+def test_a_range_tells_of_its_rarest_once() -> None:
+    hunter = guided()
+    told: set[int] = set()
+    with np.errstate(over="ignore"):
+        for first in (0, 40, 0):
+            list(hunter.finds(first, first + 40))
+            entries, features = hunter.growth()
+            new = {int(feature) for entry in entries for feature in entry.features}
+            assert len(new) == len(entries) <= MOST_TOLD
+            assert new <= set(features.tolist())
+            assert not told & set(features.tolist())
+            told |= set(features.tolist())
+            assert all(not hunter.beginning[HITS][feature] for feature in new)
+            assert all(parse_case(entry.text).case.check() is None for entry in entries)
+    # The third was the first again.
+    assert told
+    assert not entries
+
+
+def test_another_process_begins_with_the_same_corpus() -> None:
+    one, other = guided(), guided(grown=0)
+    one.start()
+    other.begin_as(one)
+    with np.errstate(over="ignore"):
+        assert stream_line(other, 20) == stream_line(one, 20)
 
 
 def test_a_corpus_is_grown_without_the_target() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import fuzz.store.store as store_module
 from fuzz.exits import NotWritten
 from fuzz.store.counts import PLACES
 from fuzz.store.database import APPLICATION, Database
@@ -58,7 +59,7 @@ def test_a_standing_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     store = Store(Database(path))
     campaign = store.begin(KEY, fresh=False)
-    entries = [Entry("x", "text", [2, 2**64 - 1]), Entry("y", "other", [])]
+    entries = [Entry("x", "text", [2, 2**64 - 1], [7]), Entry("y", "other", [])]
     store.save(campaign, standing(), entries)
     store.save(campaign, standing(), entries[:1])  # nothing twice
     store.close()
@@ -71,8 +72,24 @@ def test_a_standing_comes_back(tmp_path: Path) -> None:
     assert list(found.done) == [(0, 10), (20, 30)]
     assert (found.seconds, found.first_finding) == (1.5, 0.25)
     assert (found.kept, found.flaky) == (made.kept, made.flaky)
-    kept = [(e.name, e.text, e.features.tolist()) for e in store.entries(campaign)]
-    assert kept == [("x", "text", [2, 2**64 - 1]), ("y", "other", [])]
+    kept = [
+        (e.name, e.text, e.features.tolist(), e.words.tolist()) for e in store.entries(campaign)
+    ]
+    assert kept == [("x", "text", [2, 2**64 - 1], [7]), ("y", "other", [], [])]
+
+
+def test_of_a_corpus_the_last_entries_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MOST_ENTRIES", 3)
+    store = Store(Database(tmp_path / "a.sqlite"))
+    other = store.begin(KEY._replace(seed="5"), fresh=False)
+    store.save(other, standing(), [Entry("x", "text", [1])])
+    campaign = store.begin(KEY, fresh=False)
+    for name in "abcde":
+        store.save(campaign, standing(), [Entry(name, "text", [1])])
+    assert [entry.name for entry in store.entries(campaign)] == ["c", "d", "e"]
+    assert store.nr_entries(other) == 1
 
 
 def test_fresh_forgets_one_campaign_only(tmp_path: Path) -> None:
@@ -123,10 +140,32 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     Database(path).close()
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION,)
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(CaseError, match="has format 2, expected 1"):
+    with pytest.raises(CaseError, match="has format 3, expected 2"):
         Database(path)
+
+
+def test_the_first_format_is_read_and_made_the_second(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    store = Store(Database(path))
+    store.save(store.begin(KEY, fresh=False), standing())
+    store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE entries DROP COLUMN words")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    reader = Store(Database.to_read(path))
+    (past,) = reader.campaigns()
+    reader.close()
+    store = Store(Database(path))
+    campaign = store.find(KEY)
+    assert campaign is not None
+    store.save(campaign, standing(), [Entry("x", "text", [1], [2])])
+    assert (
+        store.standing(campaign).cases == {(w, n): c for w, n, c in past.counts}["total", "cases"]
+    )
+    assert [entry.words.tolist() for entry in store.entries(campaign)] == [[2]]
 
 
 def test_a_full_database_is_not_written_and_whole(tmp_path: Path) -> None:

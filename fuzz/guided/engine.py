@@ -1,5 +1,10 @@
-"""The guided engine in one process: what `Hunter` is for random cases, with a corpus."""
+"""The guided engine in one process: what `Hunter` is for random cases, with a corpus.
 
+Each range begins with the same corpus and churns all of it, so what outlives a range is
+little: the cases kept for features that no range before had seen, the rarest of them.
+"""
+
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -11,6 +16,7 @@ import numpy as np
 from harness.arrays import case_of, state_of
 from harness.canaries import NO_CANARY
 from harness.case import Case, CaseError
+from harness.casefile import format_case, parse_case
 from harness.census import empty_tally
 from harness.features import MAX_FEATURES, finder_of
 from harness.relation import NONE
@@ -18,18 +24,34 @@ from harness.run import judge_case
 from harness.workspace import set_up
 from mm.state import MAX_PTES, State, empty_state
 
-from ..choices import POSITION, WINDOW, empty_choices
+from ..choices import FIRST, NR_GIVEN, POSITION, WINDOW, empty_choices
 from ..generator import NR_FOLIOS, NR_PAGES
 from ..given import given_of
-from ..hunter import RED, Found, Hunter
+from ..hunter import RED, Found, Growth, Hunter
+from ..store.store import Entry
 from .breeding import RANDOM, WAYS
-from .corpus import KEPT, ORIGIN, SEEN, TAIL, USED, WORDS_KEPT, Corpus, empty_corpus
+from .corpus import (
+    KEPT,
+    NR_HITS,
+    NR_WORDS,
+    ORIGIN,
+    RAREST,
+    SEEN,
+    TAIL,
+    USED,
+    WORDS_KEPT,
+    Corpus,
+    empty_corpus,
+)
 from .loop import NR_SHARES, hunt_guided, learn, make_case
 
 # Cases run by the reference alone before the target runs any: from an empty corpus the ten
 # hardest mutants of x86_64 took 1.5 times as many cases as random ones do (docs/design.md).
 GROWN = 50_000
 _GROWING_SEED = 0x5BD1_E995_9D1B_58F3  # other cases than the campaign's
+
+# Cases of a range that outlive it. Writing one takes as long as judging 400 cases.
+MOST_TOLD = 4
 
 # How many of NR_SHARES cases are made in which way; the rest are random ones.
 SHARES = {"words": 6, "cross": 2, "bits": 36, "state": 4}
@@ -60,7 +82,7 @@ class Guided(Hunter):
     python_chunk: int = 1_000
     shares: dict[str, int] = field(default_factory=lambda: dict(SHARES))
     grown: int = GROWN
-    loaded: list[Case] = field(default_factory=list)
+    loaded: list[tuple[Case, Any]] = field(default_factory=list)  # with the words that make it
 
     def __post_init__(self) -> None:
         """Make the arrays, once for all cases."""
@@ -82,6 +104,7 @@ class Guided(Hunter):
         self.mutate, self.scene = module.mutate, module.SCENE_WORDS
         self.ways = shares_of(self.shares)
         self.beginning: tuple[Any, ...] = ()  # the arrays of the grown corpus
+        self.told = np.zeros(NR_HITS, np.bool_)  # features that `growth` has told of
 
     def hunt(self, first: int, last: int, canary: int = NO_CANARY, red: int | None = None) -> int:
         """Run cases [first, last) on from the corpus as it is; as Hunter.hunt."""
@@ -177,20 +200,11 @@ class Guided(Hunter):
             array[...] = grown
 
     def _grow(self) -> None:
-        """Learn from what was loaded, and from cases that the reference runs on both sides."""
+        """Learn from cases that the reference runs on both sides, and from what was loaded."""
         self.corpus.hits[:] = 0
         self.corpus.sums[:] = 0
         workspace = self.workspace
         with np.errstate(over="ignore"):
-            for case in self.loaded:
-                write_inputs(state_of(case), workspace.case)
-                set_up(workspace)
-                pages = int(self.reference(workspace.ours))
-                self.reference(workspace.theirs)
-                self.judge(self.handle, pages, pages, False, NONE)
-                # No choices make it.
-                self.choices[POSITION] = 0
-                self.learn()
             self._hunt(
                 self.reference,
                 self.seed ^ _GROWING_SEED,
@@ -198,17 +212,32 @@ class Guided(Hunter):
                 (np.uint64(0), 0, NONE, NO_CANARY),
                 (np.zeros_like(self.seen), empty_tally()),
             )
+            for case, words in self.loaded:
+                write_inputs(state_of(case), workspace.case)
+                set_up(workspace)
+                pages = int(self.reference(workspace.ours))
+                self.reference(workspace.theirs)
+                self.judge(self.handle, pages, pages, False, NONE)
+                self.choices[FIRST : FIRST + len(words)] = words
+                self.choices[POSITION] = self.choices[NR_GIVEN] = len(words)
+                self.learn()
 
-    def load(self, cases: Iterable[Case]) -> None:
-        """Begin each range with `cases`, too; CaseError for one of another arch or kernel."""
-        for case in cases:
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Begin each range with `entries`, too; CaseError for one of another arch or kernel."""
+        for entry in entries:
+            case = parse_case(entry.text, f"entry {entry.name}").case
             if (case.arch, case.kernel) != (self.arch, self.kernel):
                 raise CaseError(
                     f"a corpus of {self.arch}, kernel {self.kernel}, takes no case of "
                     f"{case.arch}, kernel {case.kernel}"
                 )
-            self.loaded.append(case)
+            self.loaded.append((case, np.asarray(entry.words, np.uint64)[:WORDS_KEPT]))
         self.beginning = ()
+
+    def begin_as(self, other: Hunter) -> None:
+        """Begin each range with what `other` begins with, which has begun one."""
+        assert isinstance(other, Guided)
+        self.loaded, self.beginning = other.loaded, other.beginning
 
     def export(self) -> list[Case]:
         """The corpus as it is, in the order of its slots."""
@@ -218,6 +247,30 @@ class Guided(Hunter):
             write_inputs(_slot(self.corpus, slot, state), state)
             cases.append(case_of(state, self.arch, self.kernel))
         return cases
+
+    def growth(self) -> Growth:
+        """What the last range added to the corpus that it began with: its rarest cases.
+
+        One that was told of, or whose feature was seen in a range that was, is not told again.
+        """
+        corpus = self.corpus
+        before = Corpus(*self.beginning)
+        first = (corpus.hits > 0) & (before.hits == 0) & ~self.told
+        used = int(corpus.sums[USED])
+        rarest = corpus.meta[:used, RAREST]
+        slots = sorted(np.flatnonzero(first[rarest]), key=lambda s: (corpus.hits[rarest[s]], s))
+        self.told |= corpus.hits > 0
+        return Growth([self._entry(int(s)) for s in slots[:MOST_TOLD]], np.flatnonzero(first))
+
+    def _entry(self, slot: int) -> Entry:
+        """What is in `slot`, as the store keeps it."""
+        corpus = self.corpus
+        state = empty_state(MAX_PTES, NR_FOLIOS, NR_PAGES)
+        write_inputs(_slot(corpus, slot, state), state)
+        text = format_case(case_of(state, self.arch, self.kernel))
+        words = corpus.words[slot, : corpus.meta[slot, NR_WORDS]].copy()
+        name = hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+        return Entry(name, text, [int(corpus.meta[slot, RAREST])], words)
 
     def counts(self) -> dict[str, int]:
         """How many cases are in the corpus, were ever kept, and how many features were seen."""

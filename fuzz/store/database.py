@@ -18,7 +18,7 @@ from harness.case import CaseError
 from ..exits import NotWritten
 
 APPLICATION = 0x6D696466
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 30.0
 
 SCHEMA = (
@@ -69,16 +69,21 @@ SCHEMA = (
         number TEXT NOT NULL,
         PRIMARY KEY (campaign, number)
     ) WITHOUT ROWID""",
-    # What a guided engine keeps: the text of the case, and its features as little-endian uint64.
+    # What a guided engine keeps: the text of the case, and as little-endian uint64 the features
+    # that it is kept for and the choices that make it.
     """CREATE TABLE entries (
         id INTEGER PRIMARY KEY,
         campaign INTEGER NOT NULL REFERENCES campaigns ON DELETE CASCADE,
         name TEXT NOT NULL,
         text TEXT NOT NULL,
         features BLOB NOT NULL,
+        words BLOB NOT NULL,
         UNIQUE (campaign, name)
     )""",
 )
+# Of an older format only the entries differ, and no engine wrote any.
+_UPGRADABLE = 1
+_UPGRADE = ("DROP TABLE entries", SCHEMA[-1])
 # The place is wrong, not our write.
 _BAD_PLACE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 
@@ -130,7 +135,7 @@ class Database:
         if self._pragma("application_id") != APPLICATION:
             raise CaseError(f"{self.path} is no campaign store; expected a file that fuzz wrote")
         version = self._pragma("user_version")
-        if version != VERSION:
+        if version not in (_UPGRADABLE, VERSION):
             raise CaseError(
                 f"{self.path} has format {version}, expected {VERSION}; "
                 "move it away, or choose another --work"
@@ -145,11 +150,17 @@ class Database:
         run("PRAGMA synchronous = NORMAL")
         run("PRAGMA foreign_keys = ON")
         if new:
-            with self.transaction():
-                for statement in SCHEMA:
-                    run(statement)
-                run(f"PRAGMA application_id = {APPLICATION}")
-                run(f"PRAGMA user_version = {VERSION}")
+            self._make(SCHEMA)
+        elif self._pragma("user_version") == _UPGRADABLE:
+            self._make(_UPGRADE)
+
+    def _make(self, statements: Sequence[str]) -> None:
+        """Run `statements`, which make the file one of this format."""
+        with self.transaction():
+            for statement in statements:
+                self.connection.execute(statement)
+            self.connection.execute(f"PRAGMA application_id = {APPLICATION}")
+            self.connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def errors(self) -> Iterator[None]:

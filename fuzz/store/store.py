@@ -32,7 +32,13 @@ class Entry(NamedTuple):
 
     name: str  # its id
     text: str  # harness.casefile
-    features: Any  # uint64, sorted
+    features: Any  # uint64, for which it is kept
+    words: Any = ()  # uint64, the choices that make it; empty if none do
+
+
+# So many entries a campaign has at most. The last ones are kept: the later a feature is seen
+# first, the rarer it is.
+MOST_ENTRIES = 512
 
 
 class Past(NamedTuple):
@@ -91,6 +97,10 @@ class Store:
     def save(self, campaign: int, standing: Standing, entries: Iterable[Entry] = ()) -> None:
         """Make `standing` what the campaign came to, and add `entries` to its corpus, at once."""
         many = self.database.connection.executemany
+        rows = [
+            (campaign, entry.name, entry.text, _blob(entry.features), _blob(entry.words))
+            for entry in entries
+        ]
         with self.database.transaction():
             self._run(
                 "UPDATE campaigns SET updated = ?, seconds = ?, first_finding = ? WHERE id = ?",
@@ -114,13 +124,17 @@ class Store:
                 "INSERT OR IGNORE INTO flaky VALUES (?, ?)",
                 [(campaign, number) for number in standing.flaky],
             )
+            if not rows:
+                return
             many(
-                "INSERT INTO entries (campaign, name, text, features) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (campaign, name) DO UPDATE SET features = excluded.features",
-                [
-                    (campaign, entry.name, entry.text, np.asarray(entry.features, "<u8").tobytes())
-                    for entry in entries
-                ],
+                "INSERT OR IGNORE INTO entries (campaign, name, text, features, words) "
+                "VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+            self._run(
+                "DELETE FROM entries WHERE campaign = ? AND id NOT IN "
+                "(SELECT id FROM entries WHERE campaign = ? ORDER BY id DESC LIMIT ?)",
+                (campaign, campaign, MOST_ENTRIES),
             )
 
     # Reading.
@@ -141,10 +155,11 @@ class Store:
     def entries(self, campaign: int) -> Iterator[Entry]:
         """The corpus, in the order in which it grew."""
         rows = self._rows(
-            "SELECT name, text, features FROM entries WHERE campaign = ? ORDER BY id", (campaign,)
+            "SELECT name, text, features, words FROM entries WHERE campaign = ? ORDER BY id",
+            (campaign,),
         )
-        for name, text, features in rows:
-            yield Entry(name, text, np.frombuffer(features, "<u8").astype(np.uint64))
+        for name, text, features, words in rows:
+            yield Entry(name, text, _numbers(features), _numbers(words))
 
     def nr_entries(self, campaign: int) -> int:
         """The size of the corpus."""
@@ -199,3 +214,11 @@ class Store:
             "SELECT number FROM flaky WHERE campaign = ? ORDER BY number", (campaign,)
         )
         return [number for (number,) in rows]
+
+
+def _blob(numbers: Any) -> bytes:
+    return np.asarray(numbers, "<u8").tobytes()
+
+
+def _numbers(blob: bytes) -> Any:
+    return np.frombuffer(blob, "<u8").astype(np.uint64)
