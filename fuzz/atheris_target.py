@@ -50,6 +50,7 @@ def parse(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
         "--known", action="append", default=[], metavar="CLASS", help="a class that is not raised"
     )
     parser.add_argument("--counts", help="a directory to count in, one file for each process")
+    parser.set_defaults(staged=False)
     given = os.environ.get("MIDFOLIO_ATHERIS")
     if given is not None:
         parser.set_defaults(**json.loads(given))
@@ -104,6 +105,10 @@ class Lane:
         self.known = frozenset(options["known"])
         self.denied = denied_bits(tuple(options["deny"]))
         target = load(options["target"], self.arch)
+        function = target.function
+        if options["staged"]:
+            target, stages = self._staged(options)
+            function = stages.function
         self.counted = Counted(target, options["batching"], self.denied)
         if options["counts"] is not None:
             # Shared memory: libFuzzer ends the process without a word to Python.
@@ -116,7 +121,19 @@ class Lane:
             )
             self.counted.tally, self.counted.seen = counts[:nr], counts[nr:]
         self.dull = Input(self.arch, self.kernel)
-        self.covered = covered_by(options["target"], target.function)
+        self.covered = covered_by(options["target"], function)
+
+    def _staged(self, options: dict[str, Any]) -> Any:
+        """The mutant that is the target, and the stages that it counts beside the cases."""
+        import numpy as np
+
+        from harness import zoo
+
+        from .stages import staged
+
+        path = Path(options["counts"]) / f"{os.getpid()}.stages"
+        counts = np.memmap(path, np.int64, "w+", shape=3)
+        return staged(zoo.find(options["target"].removeprefix("zoo:")), self.arch, counts)
 
     def run(self, data: bytes) -> None:
         """Judge the case of an input; Divergence for one that is to be shown.

@@ -4,10 +4,13 @@ A run is one mutant, one engine, one seed. It ends with the first finding or at 
 limit; a run that found nothing counts as longer than any that did. Engines are
 compared with blind random: two-sided Mann-Whitney tests, corrected by Holm over
 all mutants.
+
+Interpreted, a run is made of stages (fuzz.stages), and engines that are slow can be
+measured beside the others, all within the same small limit.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import exp, log
 from pathlib import Path
 from statistics import median
@@ -16,15 +19,20 @@ from typing import Any
 import numpy as np
 
 from harness import zoo
-from harness.census import CASES, ENTRIES
-from harness.targets import load
+from harness.targets import Target, load
+from mm.jit import COMPILED
 
+from .engines import SLOW, module_of
 from .hunter import Hunter
 from .runner import hunter_of
+from .stages import Run, run_of, staged
 
 RANDOM = "random"
 # The mutants that random cases take longest to detect, by median.
 HARDEST = 10
+# Guided grows its corpus by so many cases where it is interpreted, not by 50,000.
+MOST_GROWN = 1_000
+NOT_STAGED: Any = (0, 0, 0)
 _RESAMPLES = 2_000
 
 
@@ -37,11 +45,20 @@ class Runs:
     cases: tuple[int, ...]  # until detection; the limit + 1 if there was none
     missed: int
     entries: int  # in the ranges of all cases of all runs
+    # Until the mutated code was reached, and until it changed an outcome; as `cases`, and
+    # empty where that is not measured.
+    reached: tuple[int, ...] = ()
+    triggered: tuple[int, ...] = ()
 
     @property
     def median(self) -> float:
         """The median of `cases`."""
         return median(self.cases)
+
+    @property
+    def stages(self) -> tuple[float, ...]:
+        """The medians of `reached` and of `triggered`, where they are measured."""
+        return tuple(median(cases) for cases in (self.reached, self.triggered) if cases)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -56,26 +73,69 @@ def bench(
     mutants: list[zoo.Mutant], arch: str, kernel: str, engines: list[str], seeds: range, limit: int
 ) -> Iterator[Runs]:
     """The runs of each mutant with each engine, one for each of `seeds`; equivalent ones have none."""
-    # A grown corpus depends on the seed alone, so each serves all mutants.
-    hunters: dict[tuple[str, int], Hunter] = {}
+    hunt = Hunts(kernel, limit)
     for mutant in mutants:
         if arch not in mutant.arches or not mutant.shows:
             continue
-        target = load(f"zoo:{mutant.name}", arch)
         for engine in engines:
-            cases, missed, entries = [], 0, 0
-            for seed in seeds:
-                if (engine, seed) not in hunters:
-                    hunters[engine, seed] = hunter_of(engine)(target, kernel, seed, cap=1)
-                hunter = hunters[engine, seed]
-                hunter.target = target
-                hunter.seen[:] = 0
-                hunter.tally[:] = 0
-                found = next(hunter.finds(0, limit), None)
-                missed += found is None
-                cases.append(limit + 1 if found is None else int(hunter.tally[CASES]))
-                entries += int(hunter.tally[ENTRIES])
-            yield Runs(mutant.name, engine, tuple(cases), missed, entries)
+            if engine in SLOW:
+                measure = module_of(engine).first_finding
+                taken = [measure(mutant, arch, kernel, seed, limit) for seed in seeds]
+            else:
+                taken = [hunt.first_finding(mutant, arch, engine, seed) for seed in seeds]
+            yield Runs(
+                mutant.name,
+                engine,
+                tuple(run.cases if run.found else limit + 1 for run in taken),
+                sum(not run.found for run in taken),
+                sum(run.entries for run in taken),
+                *_stages(taken, limit),
+            )
+
+
+def _stages(taken: list[Run], limit: int) -> tuple[tuple[int, ...], ...]:
+    """The first two stages of each run, where they are measured."""
+    if COMPILED:
+        return ()
+    reached = tuple(run.reached or limit + 1 for run in taken)
+    return reached, tuple(run.triggered or limit + 1 for run in taken)
+
+
+@dataclass
+class Hunts:
+    """Runs of the engines that are compiled loops, or their interpreted selves."""
+
+    kernel: str
+    limit: int
+    # A grown corpus depends on the seed alone, so each serves all mutants.
+    hunters: dict[tuple[str, int], Hunter] = field(default_factory=dict)
+
+    def first_finding(self, mutant: zoo.Mutant, arch: str, engine: str, seed: int) -> Run:
+        """What `engine` takes to find `mutant`."""
+        if COMPILED:
+            target, counts = load(f"zoo:{mutant.name}", arch), NOT_STAGED
+        else:
+            target, stages = staged(mutant, arch)
+            counts = stages.counts
+        hunter = self._hunter(target, engine, seed)
+        found = next(hunter.finds(0, self.limit), None) is not None
+        return run_of(hunter.tally, counts, found=found)
+
+    def _hunter(self, target: Target, engine: str, seed: int) -> Hunter:
+        if (engine, seed) not in self.hunters:
+            made = self.hunters[engine, seed] = hunter_of(engine)(target, self.kernel, seed, cap=1)
+            if engine == "guided" and not COMPILED:
+                made.grown = grown(self.limit)  # type: ignore[attr-defined]
+        hunter = self.hunters[engine, seed]
+        hunter.target = target
+        hunter.seen[:] = 0
+        hunter.tally[:] = 0
+        return hunter
+
+
+def grown(limit: int) -> int:
+    """Cases that grow the corpus of guided where it runs interpreted: what it grows on takes a minute."""
+    return min(limit, MOST_GROWN)
 
 
 def holm(p_values: list[float]) -> list[float]:
@@ -140,7 +200,10 @@ def record(runs: list[Runs], engines: list[str]) -> dict[str, Any]:
     """All of it as plain data."""
     others = [engine for engine in engines if engine != RANDOM] if RANDOM in engines else []
     return {
-        "runs": [{**asdict(r), "median": r.median, "interval": r.interval} for r in runs],
+        "runs": [
+            {**asdict(r), "median": r.median, "interval": r.interval, "stages": r.stages}
+            for r in runs
+        ],
         "comparisons": [asdict(c) for engine in others for c in compare(runs, engine)],
         "hardest": hardest(runs),
         "gain": {engine: gain(runs, engine) for engine in others},
@@ -151,14 +214,16 @@ def lines(runs: list[Runs], engines: list[str]) -> Iterator[str]:
     """The same as a table, the hardest mutant first."""
     medians = {r.mutant: r.median for r in runs if r.engine == engines[0]}
     by = {(r.mutant, r.engine): r for r in runs}
-    yield f"{'mutant':<34}" + "".join(f"{engine:>26}" for engine in engines)
+    width = 36 if any(r.stages for r in runs) else 26
+    yield f"{'mutant':<34}" + "".join(f"{engine:>{width}}" for engine in engines)
     for name in sorted(medians, key=lambda m: (-medians[m], m)):
         cells = []
         for engine in engines:
             r = by[name, engine]
             low, high = r.interval
             lost = f" -{r.missed}" if r.missed else ""
-            cells.append(f"{r.median:,.0f} [{low:,.0f}, {high:,.0f}]{lost}".rjust(26))
+            stages = "".join(f"{cases:,.0f} / " for cases in r.stages)
+            cells.append(f"{stages}{r.median:,.0f} [{low:,.0f}, {high:,.0f}]{lost}".rjust(width))
         yield f"{name:<34}" + "".join(cells)
     for engine in engines if RANDOM in engines else []:
         if engine == RANDOM:

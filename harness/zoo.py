@@ -6,11 +6,13 @@ refactor that moves the text breaks the zoo loudly. The mutants themselves are
 in `harness.mutants`.
 """
 
+import ast
 import hashlib
 import importlib
 import importlib.util
 import os
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +86,10 @@ def mutated(mutant: Mutant) -> dict[str, str]:
 
 def package_of(mutant: Mutant) -> Path:
     """The directory of the mutated package, written if it is not there yet."""
-    texts = mutated(mutant)
+    return _written(mutated(mutant))
+
+
+def _written(texts: dict[str, str]) -> Path:
     digest = hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest()[:12]
     base = Path(os.environ.get("MIDFOLIO_ZOO", ROOT / ".midfolio" / "zoo"))
     package = base / f"zoo_{digest}"
@@ -106,7 +111,52 @@ def package_of(mutant: Mutant) -> Path:
 
 def load(mutant: Mutant, arch: str) -> Any:
     """The mutant's change_pte_range for `arch`."""
-    package = package_of(mutant)
+    return _module(package_of(mutant), arch).change_pte_range
+
+
+def load_traced(mutant: Mutant, arch: str) -> tuple[Any, list[bool]]:
+    """The same, and a list of one that becomes True when the statement that was mutated runs.
+
+    For interpreted mode. Of a constant that was mutated it is True from the start.
+    """
+    texts = mutated(mutant)
+    original = (SIDE / mutant.file).read_text()
+    pairs = zip(mutant.find, mutant.replace, strict=False)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    line = original[: original.index(mutant.find) + same].count("\n") + 1
+    texts[mutant.file] = _traced(texts[mutant.file], line)
+    package = _written(texts)
+    function = _module(package, arch).change_pte_range
+    reached: list[bool] | None
+    reached = getattr(_module(package, mutant.file.removesuffix(".py")), "REACHED", None)
+    if reached is None:
+        return function, [True]
+    reached[0] = False  # another run of it may have left it
+    return function, reached
+
+
+def _traced(text: str, line: int) -> str:
+    """`text` with a mark before the statement at `line`, if that is in a function."""
+    tree = ast.parse(text)
+    inside = [
+        (stmt.lineno, body, place)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        for body in (getattr(node, name, None) for name in ("body", "orelse"))
+        if isinstance(body, list)
+        for place, stmt in enumerate(body)
+        if stmt.lineno <= line <= (stmt.end_lineno or stmt.lineno)
+    ]
+    if not inside:
+        return text
+    _, body, place = max(inside, key=lambda found: found[0])
+    body[place:place] = ast.parse("REACHED[0] = True").body
+    return ast.unparse(tree) + "\n\n\nREACHED = [False]\n"
+
+
+def _module(package: Path, stem: str) -> Any:
+    """The module `stem` of a package of ours."""
     name = package.name
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(
@@ -117,4 +167,4 @@ def load(mutant: Mutant, arch: str) -> Any:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    return importlib.import_module(f"{name}.{arch}").change_pte_range
+    return importlib.import_module(f"{name}.{stem}")

@@ -6,6 +6,7 @@ is not there everywhere, which `missing` says before anything runs.
 
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ _ENGINES = {
     "atheris": ("with_atheris", "atheris", "atheris"),
 }
 NAMES = ("random", "guided", *_ENGINES)
+# Those that are worth running interpreted only, and have a module here.
+SLOW = tuple(_ENGINES)
 # Cases of a campaign without a budget: a minute or so.
 DEFAULT_CASES = {"random": 1_000_000, "guided": 1_000_000, "hypothesis": 5_000, "atheris": 10_000}
 
@@ -34,11 +37,16 @@ def missing(engine: str) -> str:
     )
 
 
+def module_of(engine: str) -> ModuleType:
+    """The module of an engine that has one here: its `CAMPAIGN`, and `first_finding` for `zoo bench`."""
+    return import_module(f".{_ENGINES[engine][0]}", __name__)
+
+
 def campaign_of(engine: str) -> "type[Campaign]":
     """The kind of campaign that `engine` runs."""
     if engine not in _ENGINES:
         from ..runner import Campaign
 
         return Campaign
-    made: type[Campaign] = import_module(f".{_ENGINES[engine][0]}", __name__).CAMPAIGN
+    made: type[Campaign] = module_of(engine).CAMPAIGN
     return made

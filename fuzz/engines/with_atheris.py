@@ -31,11 +31,13 @@ from harness.conform import HISTORICAL
 from harness.contain import die_with_parent
 from harness.differences import primary, red
 from harness.run import judge_case, judge_lost, prepare
+from harness.zoo import Mutant
 from mm.jit import ROOT
 
 from ..chunks import Chunk
 from ..hunter import Found
 from ..runner import Campaign, Plan
+from ..stages import Run, run_of
 from ..store.journal import Journal
 from .again import OPTIONS, inputs_in
 from .judged import Alarm
@@ -54,9 +56,20 @@ class Lane:
     """One process of the fuzz target, from its start to its end."""
 
     def __init__(
-        self, plan: Plan, place: Path, known: list[str], seed: int, runs: int, seconds: float | None
+        self,
+        plan: Plan,
+        place: Path,
+        known: list[str],
+        seed: int,
+        runs: int,
+        seconds: float | None,
+        *,
+        staged: bool = False,
     ) -> None:
-        """Start it: at most `runs` inputs and `seconds`; classes that are `known` are not raised."""
+        """Start it: at most `runs` inputs and `seconds`; classes that are `known` are not raised.
+
+        `staged`: a mutant counts its stages (fuzz.stages), too.
+        """
         self.artefacts = Path(tempfile.mkdtemp(dir=_made(place / "artefacts")))
         self.log = (self.artefacts / "log").open("w+", errors="replace")
         options = {
@@ -67,6 +80,7 @@ class Lane:
             "deny": classes.names(plan.denied),
             "known": known,
             "counts": str(self.artefacts),
+            "staged": staged,
         }
         command = [
             *(sys.executable, "-P", "-m", "fuzz.atheris_target"),
@@ -280,6 +294,23 @@ class AtherisCampaign(Campaign):
         _, ours = prepare(case)
         how = f"it did not return within {self.plan.hang:g} s"
         return Found(None, judge_lost(case, self.plan.target, ours, "target-hang", (how,)))
+
+
+def first_finding(mutant: Mutant, arch: str, kernel: str, seed: int, limit: int) -> Run:
+    """What atheris takes to find `mutant`, from an empty corpus, in up to `limit` cases."""
+    plan = Plan(arch, kernel, f"zoo:{mutant.name}", seed)
+    with tempfile.TemporaryDirectory() as place:
+        lane = Lane(plan, Path(place), [], seed, limit, None, staged=True)
+        try:
+            code = lane.process.wait()
+            if code not in (DONE, CRASH):
+                raise RuntimeError(f"atheris ended with exit code {code}: {lane.said()}")
+            tally, _ = lane.taken()
+            (counts,) = (np.fromfile(path, np.int64) for path in lane.artefacts.glob("*.stages"))
+            return run_of(tally, counts, found=code == CRASH)
+        finally:
+            lane.end()
+            lane.clear()
 
 
 CAMPAIGN = AtherisCampaign

@@ -12,6 +12,7 @@ each target, kernel and architecture.
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, settings
@@ -24,12 +25,14 @@ from harness.census import CASES
 from harness.differences import primary, red
 from harness.findings import directory
 from harness.run import Judgement
+from harness.zoo import Mutant
 from mm.jit import ROOT
 
 from ..chunks import Chunk
 from ..hunter import Found
 from ..runner import Campaign, Plan
 from ..sources import case_files
+from ..stages import Run, run_of, staged
 from ..store.journal import Journal
 from ..store.standing import Kept
 from ..strategies import cases
@@ -90,6 +93,24 @@ def is_simpler(one: Judgement, other: Judgement | None) -> bool:
         return len(case.ptes), len(case.folios), len(text), text
 
     return size(one) < size(other)
+
+
+def first_finding(mutant: Mutant, arch: str, kernel: str, seed: int, limit: int) -> Run:
+    """What drawing takes to find `mutant`, without shrinking, in up to `limit` cases."""
+    target, stages = staged(mutant, arch)
+    counted, found = Counted(target), []
+
+    @settings(profile(directory()), max_examples=limit, phases=[Phase.generate], database=None)
+    @seeded(seed)
+    @given(cases(arch, kernel, sane=False, max_ptes=MAX_PTES))
+    def agrees(case: object) -> None:
+        if red(counted.judge(case)):  # type: ignore[arg-type]
+            found.append(case)
+            raise Over
+
+    with suppress(Over):
+        agrees()
+    return run_of(counted.tally, stages.counts, found=bool(found))
 
 
 class HypothesisCampaign(Campaign):

@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .. import engines as all_engines
 from .. import exits
+from ..sources import use_interpreted
 from . import options
 
 if TYPE_CHECKING:
     from harness.zoo import Mutant
 
     from ..fates import Fate
+
+
+# Of `zoo bench`, compiled or not.
+DEFAULT_CASES = {True: 200_000, False: 500}
 
 
 class _WithBench(click.Command):
@@ -43,11 +49,11 @@ class _WithBench(click.Command):
 @click.option(
     "--engine",
     "engines",
-    type=click.Choice(["random", "guided"]),
+    type=click.Choice(all_engines.NAMES),
     multiple=True,
     default=("random", "guided"),
     show_default=True,
-    help="Which engine; may be given more than once.",
+    help="Which engine; may be given more than once. With hypothesis or atheris all run interpreted.",
 )
 @click.option(
     "--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="Runs of each."
@@ -62,9 +68,7 @@ class _WithBench(click.Command):
 @click.option(
     "--cases",
     type=click.IntRange(min=1),
-    default=200_000,
-    show_default=True,
-    help="Cases after which a run is given up.",
+    help="Cases after which a run is given up [default: 200,000; interpreted 500].",
 )
 @click.option(
     "--plot",
@@ -81,7 +85,7 @@ def bench(
     engines: tuple[str, ...],
     seeds: int,
     seed: int,
-    cases: int,
+    cases: int | None,
     plot: Path | None,
     arch: str | None,
     kernel: str,
@@ -91,9 +95,15 @@ def bench(
     """Measure how many cases each engine takes to detect each mutant, beside random ones.
 
     Medians with bootstrap intervals; engines are compared by Mann-Whitney tests that
-    Holm corrects. Exit code 6 if a run detected nothing.
+    Holm corrects. Interpreted, cases to reach the mutated code and to change an outcome
+    come first, guided grows its corpus on fewer cases, and a run may detect nothing; else
+    that is exit code 6. It is 4 if an engine cannot run here, after the others ran.
     """
+    missing = {engine: why for engine in engines if (why := all_engines.missing(engine))}
+    if any(engine in all_engines.SLOW for engine in engines):
+        use_interpreted()
     from harness import zoo
+    from mm.jit import COMPILED
 
     from ..terminal import Progress
     from ..warmup import GUIDED, compile_parts
@@ -108,23 +118,30 @@ def bench(
 
     progress = Progress(quiet=quiet or as_json)
     runs: list[zoobench.Runs] = []
-    chosen = list(dict.fromkeys(engines))
+    chosen = [engine for engine in dict.fromkeys(engines) if engine not in missing]
+    cases = cases or DEFAULT_CASES[COMPILED]
     wanted = range(seed, seed + seeds)
     for done in zoobench.bench(mutants, arch, kernel, chosen, wanted, cases):
         runs.append(done)
         progress.update(f"zoo bench: {len(runs)} of {len(mutants) * len(chosen)}")
     progress.clear()
     missed = sum(done.missed for done in runs)
-    code = exits.CANARY_MISSED if missed else exits.OK if runs else exits.TOO_LITTLE
+    codes = [exits.LANE_MISSING] if missing else []
+    if missed and COMPILED:
+        codes.append(exits.CANARY_MISSED)
+    code = exits.worst(codes if runs or missing else [exits.TOO_LITTLE])
     if plot is not None:
         zoobench.draw(runs, chosen, cases, plot)
     if as_json:
         from ..report import print_json
 
-        print_json({**zoobench.record(runs, chosen), "arch": arch, "exit": code})
+        result = {**zoobench.record(runs, chosen), "arch": arch, "missing": missing, "exit": code}
+        print_json(result)
         return code
-    for line in zoobench.lines(runs, chosen):
+    for line in zoobench.lines(runs, chosen) if runs else ():
         print(line)
+    for engine, why in missing.items():
+        print(f"{engine}: NOT MEASURED: {why}")
     print(
         f"zoo bench: {len(mutants)} mutants of {arch}, {seeds} seeds, {missed} runs without a "
         f"finding; exit {code}"
