@@ -50,7 +50,7 @@ def states_of(cases: Sequence[Case]) -> State:
             state.folios[row] = (folio.pfn, nr_pages, folio.flags, folio.nid, first_page)
             state.exclusive[page : page + nr_pages] = _exclusive_bits(folio)
             row, page, first_page = row + 1, page + nr_pages, first_page + nr_pages
-    return state._replace(facts=facts.view(np.recarray))
+    return state._replace(facts=facts)
 
 
 def _set_facts(facts: Any, number: int, case: Case) -> None:
@@ -78,7 +78,7 @@ def _set_facts(facts: Any, number: int, case: Case) -> None:
 @lru_cache(KERNELS)
 def _kernel_facts(version: Version, config: Config) -> Any:
     """A record with the switches of `version` and `config`, which many cases share."""
-    facts = np.zeros(1, FACTS).view(np.recarray)
+    facts = np.zeros(1, FACTS)
     set_kernel(facts[0], version, config)
     return facts[0]
 

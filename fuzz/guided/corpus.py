@@ -72,11 +72,11 @@ class Corpus(NamedTuple):
 def empty_corpus(nr_folios: int, nr_pages: int, slots: int = SLOTS) -> Corpus:
     """A corpus with nothing in it. Memory is taken as it is written to."""
     return Corpus(
-        kernel=np.zeros(1, FACTS).view(np.recarray),
-        facts=np.zeros(slots, FACTS).view(np.recarray),
+        kernel=np.zeros(1, FACTS),
+        facts=np.zeros(slots, FACTS),
         ptes=np.zeros((slots, MAX_PTES), np.uint64),
         hardware=np.zeros((slots, MAX_PTES), np.uint64),
-        folios=np.zeros((slots, nr_folios), FOLIO).view(np.recarray),
+        folios=np.zeros((slots, nr_folios), FOLIO),
         exclusive=np.zeros((slots, nr_pages + MAX_PTES), np.uint8),
         words=np.zeros((slots, WORDS_KEPT), np.uint64),
         meta=np.zeros((slots, NR_META), np.int64),
