@@ -53,7 +53,7 @@ CLASSES: tuple[Class, ...] = (
     Class(
         "not-judged",
         EXPLAINED,
-        "a contpte block is torn on input (wild), so no kernel rule says what becomes of it",
+        "an input is so wild that no kernel rule says what becomes of it, as a torn contpte block",
     ),
     Class("extra-nmmu", EXPLAINED, "coprocessors are told, though only the merged entry needs it"),
     Class("extra-flush", EXPLAINED, "flushed, though only the merged entry needs it"),

@@ -46,6 +46,7 @@ OUTSIDE_CHANGED = classes.bit("outside-changed")
 FLUSH_UNNEEDED = classes.bit("flush-unneeded")
 NMMU_UNNEEDED = classes.bit("nmmu-unneeded")
 BITS_CHANGED = classes.bit("bits-changed")
+NOT_JUDGED = classes.bit("not-judged")
 
 # Which variants of an entry count as legal: --batching.
 EXACT = 0  # its own bits, and the exact merge of its legal batch
@@ -385,3 +386,14 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
             end = legal_end(words, case, batch, batching)
         judge_batch(words, rules, workspace, batch, end, batching)
         judged, index = end, end
+
+
+@rule
+def refuse(words, rules, workspace):
+    """Say of a wild case that it is not judged, both runs being done; fill what others read."""
+    find_batches(words, rules, workspace, NONE)
+    judge_case(workspace, 0, 0, True)
+    for i in range(workspace.case.facts[0].nr_ptes):
+        workspace.found[i] = ZERO
+        workspace.cut[i] = 0
+    workspace.found_case[0] = NOT_JUDGED

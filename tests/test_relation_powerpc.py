@@ -9,6 +9,7 @@ import pytest
 
 from harness import classes
 from harness.case import Case, layout_of
+from harness.casefile import read_case
 from harness.relation import ANY, EXACT, NONE
 from harness.run import judge_case
 from harness.targets import load
@@ -420,3 +421,19 @@ def test_no_soft_dirty_no_class():
     """Without CONFIG_MEM_SOFT_DIRTY pte_mkdirty() sets the bit all the same."""
     found = judged("[A0 A1d]", "A0ads A1ads", vma=READ_ONLY, soft_dirty=False)
     assert found.all & set(classes.names(int(classes.RED_BITS))) == set()
+
+
+@pytest.mark.parametrize("kernel", ["6.16", "6.17", "6.18", "7.3"])
+@pytest.mark.parametrize("batching", [EXACT, ANY, NONE])
+def test_a_skip_that_hangs_on_the_write_bit_is_not_judged(kernel: str, batching: int) -> None:
+    """Wild: PROT_NONE, then an entry that may only be written, in the range of a NUMA scan."""
+    path = ROOT / "corpus" / "findings" / "powerpc" / "wild-not-judged.case"
+    case = read_case(path).case.replace(kernel=kernel)
+    judged = judge_case(case, load("zoo:batch-of-one", "powerpc"), batching)
+    unsure = kernel in ("6.17", "6.18") and batching != NONE
+    assert ("not-judged" in classes.names(judged.union)) == unsure
+    # One that comes first, or stands behind what may be read, is judged by every kernel.
+    before, after = case.ptes
+    for words in ((after, before), (before | int(powerpc.PAGE_READ), after)):
+        judged = judge_case(case.replace(ptes=words), load("batched", "powerpc"), batching)
+        assert "not-judged" not in classes.names(judged.union)

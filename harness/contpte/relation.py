@@ -39,7 +39,6 @@ ACCESSED_BY_UNFOLD = classes.bit("accessed-by-unfold")
 DIRTY_BY_UNFOLD = classes.bit("dirty-by-unfold")
 ACCESSED_BY_FOLD = classes.bit("accessed-by-fold")
 DIRTY_BY_FOLD = classes.bit("dirty-by-fold")
-NOT_JUDGED = classes.bit("not-judged")
 
 # Bits that a fold may add to the entries of its block.
 MAY_BE_DIRTY = 1
@@ -229,14 +228,3 @@ def judge_relation(words, rules, workspace, our_pages, their_pages, batching):
             words, workspace, base, by_last_entry, batching
         )
     workspace.found_case[0] = found_case
-
-
-@rule
-def refuse(words, rules, workspace):
-    """Say of a case with a torn block that it is not judged; fill what others read."""
-    find_batches(words, rules, workspace, NONE)
-    judge_case(workspace, 0, 0, True)
-    for i in range(workspace.case.facts[0].nr_ptes):
-        workspace.found[i] = ZERO
-        workspace.cut[i] = 0
-    workspace.found_case[0] = NOT_JUDGED

@@ -9,11 +9,11 @@ from ..canaries import numba_spoil
 from ..canaries import spoil as spoil_outcome
 from ..census import describe_case, numba_describe
 from ..contpte.blocks import has_torn_block, judge_blocks
-from ..contpte.relation import judge_relation, refuse
+from ..contpte.relation import judge_relation
 from ..handle import workspace_of
 from ..invariants import judge_invariants
 from ..judge import numba_judge, union_of
-from ..relation import reference_rules
+from ..relation import reference_rules, refuse
 from ..words.arm64 import WORDS
 
 RULES = reference_rules("arm64")

@@ -11,8 +11,8 @@ from ..census import describe_case, numba_describe
 from ..handle import workspace_of
 from ..invariants import judge_invariants
 from ..judge import numba_judge, union_of
-from ..relation import judge_relation, reference_rules
-from ..words.powerpc import WORDS
+from ..relation import NONE, judge_relation, reference_rules, refuse
+from ..words.powerpc import WORDS, has_skip_by_write
 
 RULES = reference_rules("powerpc")
 
@@ -21,8 +21,11 @@ RULES = reference_rules("powerpc")
 def judge(handle, our_pages, their_pages, sane, batching):
     """Fill `found` and `found_case` with everything that any judge finds; returns their union."""
     workspace = workspace_of(handle)
-    judge_relation(WORDS, RULES, workspace, our_pages, their_pages, batching)
-    judge_invariants(WORDS, workspace, sane)
+    if batching != NONE and has_skip_by_write(workspace.case):
+        refuse(WORDS, RULES, workspace)
+    else:
+        judge_relation(WORDS, RULES, workspace, our_pages, their_pages, batching)
+        judge_invariants(WORDS, workspace, sane)
     return union_of(workspace)
 
 

@@ -6,6 +6,7 @@ The PFN field begins at the page shift, so what looks at it needs the state.
 import numpy as np
 
 from mm import powerpc as ppc
+from mm.flags import MM_CP_PROT_NUMA
 from mm.jit import rule
 
 from .. import classes
@@ -218,6 +219,25 @@ def with_upgrade_of(word, other):
     """`word` with the two bits of `other` that pte_mkwrite() sets."""
     both = ppc.PAGE_READ | ppc.PAGE_WRITE
     return (word & ~both) | (other & both)
+
+
+@rule
+def has_skip_by_write(state):
+    """Whether a NUMA scan could skip an entry because the one before it is PROT_NONE and it writes only.
+
+    6.17 and 6.18 skip PROT_NONE entries by the batch, which may mix the write bit, and
+    here that bit tells PROT_NONE from what is not. No kernel makes an entry that grants
+    writing alone.
+    """
+    facts = state.facts[0]
+    if (facts.cp_flags & MM_CP_PROT_NUMA) == ZERO or facts.protnone_before_lookup != 0:
+        return False
+    for i in range(facts.start + 1, facts.end):
+        before, word = state.ptes[i - 1], state.ptes[i]
+        alone = present(word) and (word & _RIGHTS) == ppc.PAGE_WRITE
+        if alone and present(before) and (before & _RIGHTS & ~ppc.PAGE_WRITE) == ZERO:
+            return True
+    return False
 
 
 @rule
