@@ -92,6 +92,7 @@ class Slot:
         self.mapping = Mapping(False, True, False, False, False)
         self.table = 0
         self.last = b""  # the words that the last change of protection left
+        self.counted = False  # the folios of the layout were just looked at
         self._pfns: Any = None
         self.folios: Any = np.zeros((0, 3), np.int64)
         self.exclusive: Any = np.zeros(0, bool)
@@ -114,7 +115,7 @@ class Slot:
             self.table = self.kernel.table(self.site.address)
         except NotThere:
             raise Unsteady from None
-        self._pfns, self.last = None, b""
+        self._pfns, self.last, self.counted = None, b"", False
 
     def look(self, layout: Layout, words: Any, changed: str) -> bool:
         """Know the folios behind `words`; whether anything had to be read for it.
@@ -172,6 +173,9 @@ class Oracle:
         self._slots = [Slot(live, directory) for _ in range(GROUP)]
         self._in_window: Slot | None = None
         self._preempted = False  # in the last change
+        # What to look at where no step moved anything: a contained target forks, which leaves no
+        # page exclusive.
+        self._unmoved = MARKS if target.contained else NOTHING
         self._notifies = "file" in kinds and self._asks_for_notice()
 
     @property
@@ -223,7 +227,9 @@ class Oracle:
     def run(self, slot: Slot, last: int | None = None) -> Iterator[Observed]:
         """Take the steps of the slot's plan, up to step `last`; what contradicts, as it comes."""
         assert slot.plan is not None
-        moved = FOLIOS
+        # Nothing has happened to it since its folios were counted, if they were.
+        moved = self._unmoved if slot.counted else FOLIOS
+        slot.counted = False
         self.tally.layouts += 1
         for number, step in enumerate(slot.plan.steps):
             if self.is_over or (last is not None and number > last):
@@ -238,14 +244,14 @@ class Oracle:
             except Unsteady:
                 self.tally.unsteady += 1
                 return
-            # Such a target forks, which leaves no page exclusive.
-            moved = MARKS if self.model.target.contained else NOTHING
+            moved = self._unmoved
         if moved == NOTHING and slot.marks_changed():
             self.tally.marked += 1
 
     def count_folios(self, slot: Slot) -> None:
         """Add the folios of a layout that was just made to the tally."""
         slot.look(self.layout, slot.words(self.pages), FOLIOS)
+        slot.counted = True
         for pages in slot.folios[:, 1].tolist():
             self.tally.folios[pages] = self.tally.folios.get(pages, 0) + 1
 
@@ -270,7 +276,8 @@ class Oracle:
         if slot.mapping.uffd:
             words = slot.words(self.pages)
             may &= present(self.layout, words) & (words & np.uint64(paging.uffd) == 0)
-        pages = [page for page in step.pages if may[page]]
+        allowed = may.tolist()
+        pages = [page for page in step.pages if allowed[page]]
         if step.what == "write":
             slot.site.write(pages)
         else:

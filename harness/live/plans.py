@@ -21,8 +21,9 @@ PROTECTIONS = (
     PROT_READ | PROT_WRITE | PROT_EXEC,
     PROT_NONE,
 )
-# Layouts that are made at one time, because one fork serves them all.
-GROUP = 8
+# Layouts that are made at one time, because one fork serves them all: it copies the page tables
+# of all that a compiled run has loaded, which takes 20 ms.
+GROUP = 16
 STEPS = 64
 # The smallest large folio of anon memory is of order 2.
 ORDERS = (2, 3, 4, 5, 6, 7, 8)
