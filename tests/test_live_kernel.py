@@ -17,12 +17,16 @@ import numpy as np
 import pytest
 
 from fuzz import exits
+from fuzz.live.sides import own_side
 from harness.lane import LaneMissing
-from harness.live import matrix, memory, probes
+from harness.live import matrix, memory, probes, session
 from harness.live.kernel import Pagemap
 from harness.live.layouts import fork_and_exit
 from harness.live.machines import PAGE
+from harness.live.oracle import Oracle
+from harness.live.plans import STEPS
 from harness.live.settings import Settings, chosen
+from harness.targets import load
 from mm.jit import ROOT
 from mm.version import VERSIONS
 from tests.machine_settings import alone
@@ -209,6 +213,23 @@ def test_the_kernel_matches_one_side(tmp_path: Path) -> None:
     assert "; the kernel matches " in last
     # One side is wrong about any kernel: that is no finding.
     assert not findings.exists()
+
+
+@needs_folios
+def test_one_layout_after_the_other_in_the_same_place(tmp_path: Path) -> None:
+    """What is known of the folios of one is not taken for those of the next."""
+    kinds = ("anon",)
+    live = probes.probe(probes.Places(), kinds)
+    with Settings(tmp_path / "settings.json") as settings:
+        probes.need_large_folios(probes.Places(), settings, kinds, allowed=True)
+        target = load(own_side(live.version), live.machine.arch)
+        oracle = Oracle(live, target, 1, kinds, tmp_path, 16)
+        for index in range(4):
+            (slot,) = oracle.make([index])
+            oracle.count_folios(slot)
+            wrong = [o for o in oracle.run(slot) if not session.is_quiet(o, oracle)]
+            assert wrong == []
+    assert oracle.tally.operations == 4 * STEPS
 
 
 @needs_folios

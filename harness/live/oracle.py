@@ -194,6 +194,8 @@ class Oracle:
     def make(self, indices: list[int]) -> list[Slot]:
         """Make the layouts `indices` of one group; those that came to stand."""
         slots = self._slots[: len(indices)]
+        # A slot may get another layout than the one that the window shows.
+        self._in_window = None
         plans = [self.plan(index) for index in indices]
         for slot, drawn in zip(slots, plans, strict=True):
             slot.site.before_fork(drawn)
