@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from harness.live import session
 from harness.live.oracle import PAGES, PAGES_INTERPRETED, Oracle
 from harness.live.session import Budget, Finding, Session
-from harness.targets import load
 
 from .. import exits
 from ..terminal import Progress
@@ -59,15 +58,14 @@ class Run:
         pages = self.asked.pages or (PAGES if model.compiled else PAGES_INTERPRETED)
         return Oracle(self.live, model, seed, kinds, self.directory, pages)
 
-    def catches(self, name: str, kinds: tuple[str, ...]) -> bool:
-        """Whether the control, mutant `name` as the model, is contradicted in time."""
-        mutant = load(name, self.live.machine.arch)
+    def catches(self, mutant: "Target", kinds: tuple[str, ...]) -> bool:
+        """Whether the control, a known bug as the model, is contradicted in time."""
         started = time.perf_counter()
         oracle = self.oracle(mutant, kinds, 1)
         caught = session.catches(oracle)
         did = "contradicted" if caught else "not contradicted"
         self.control = (
-            f"control: {name} {did} after {oracle.tally.operations} operations, "
+            f"control: {mutant.name} {did} after {oracle.tally.operations} operations, "
             f"{time.perf_counter() - started:.2f} s"
         )
         return caught

@@ -158,12 +158,11 @@ def _measured(
     need_large_folios(places, settings, asked.kinds, allowed=allow_sysfs, dry=True)
     names = SIDES if against == "both" else (target or against or own_side(live.version),)
     # Compiled before any setting is changed: that takes longer than the run.
-    models = _models(live, names, asked.kinds)
+    control, *models = _models(live, names, asked.kinds)
     need_large_folios(places, settings, asked.kinds, allowed=allow_sysfs)
     progress = Progress(quiet=quiet or as_json)
     run = Run(live, asked, work_directory(), quiet=quiet or as_json, progress=progress)
-    name, kinds = control_of(asked.kinds)
-    if not run.catches(name, kinds):
+    if not run.catches(control, control_of(asked.kinds)[1]):
         print(f"live: canary missed: {run.control}; exit {exits.CANARY_MISSED}")
         return exits.CANARY_MISSED
     if against == "both":
@@ -217,13 +216,14 @@ def control_of(kinds: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 
 def _models(live: "Live", names: tuple[str, ...], kinds: tuple[str, ...]) -> "list[Target]":
-    """The loaded models, compiled with all else that the run needs."""
+    """The control and the models, loaded, and compiled with all else that the run needs."""
     from harness.targets import load
 
     from ..warmup import JUDGES, compile_parts
 
     arch = live.machine.arch
-    mutants = {control_of(kinds)[0], *(name for name in names if name.startswith("zoo:"))}
+    control = control_of(kinds)[0]
+    mutants = {control, *(name for name in names if name.startswith("zoo:"))}
     compile_parts(
         arch,
         names[-1],
@@ -231,4 +231,4 @@ def _models(live: "Live", names: tuple[str, ...], kinds: tuple[str, ...]) -> "li
         parts=(JUDGES,),
         last=(),
     )
-    return [load(name, arch) for name in names]
+    return [load(name, arch) for name in (control, *names)]
