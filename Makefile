@@ -23,7 +23,7 @@ test: setup
 
 # Wants qemu and a Debian machine with a network, so it is no part of `make test`.
 test-vm: setup
-	$(PYTHON) -m pytest -q -s tests/vm_boots.py
+	$(PYTHON) -m pytest -q -s tests/vm_boots.py tests/vm_exports.py
 
 check: setup
 	$(PYTHON) -m ruff check --quiet . && echo "lint: ok"
