@@ -82,6 +82,21 @@ OWN = {
         pte 6: pfn=0x12346 r-- accessed soft_dirty saved_dirty
         pte 7: none
         """,
+    # A private mapping of a file: its pages, and copies, one of which a child shares.
+    "private-file": """
+        vma: file READ WRITE MAYREAD MAYWRITE MAYEXEC SOFTDIRTY
+        range: [1, 6)
+        newprot: r-- accessed
+        cp: TRY_CHANGE_WRITABLE
+        folio A: pfn=0x12340 pages=4 file_lru
+        folio B: pfn=0x12350 pages=1 anon exclusive=x
+        folio C: pfn=0x12360 pages=1 anon
+        pte 0..1: A+0 r-- accessed soft_dirty
+        pte 2: B+0 r-- accessed soft_dirty saved_dirty
+        pte 3: none
+        pte 4: C+0 r-- accessed soft_dirty saved_dirty
+        pte 5: pfn=0x12390 r-- accessed soft_dirty
+        """,
     # One page that a child shares.
     "cow": """
         vma: anon READ WRITE MAYREAD MAYWRITE MAYEXEC SOFTDIRTY
@@ -117,6 +132,8 @@ EXPECTED = {
     "witnesses/write-by-merged-dirty": ".?w.",
     "witnesses/flush-elided": ".fw.",
     "file-small": ".ffwwfw.",
+    "private-file": ".fw.ff",
+    "seeds/exec-change": "----",
     "shmem": ".www",
     "shmem-uffd": ".uffuf",
     "shmem-protect": "uuuu",
@@ -330,7 +347,8 @@ def test_a_kernel_with_the_bug_is_told_from_this_one(name: str, buggy: Ran) -> N
         # A kernel with the bug writes without copying; shared memory does the same here. What is
         # expected is what it shows, so that the last look alone can tell.
         ("cow", "MAP_PRIVATE | MAP_ANONYMOUS;", "MAP_SHARED | MAP_ANONYMOUS;", "the child sees"),
-        ("shmem", "flags = MAP_FIXED | MAP_SHARED", "flags = MAP_FIXED | MAP_PRIVATE", "the file"),
+        ("shmem", "MAP_PRIVATE : MAP_SHARED", "MAP_PRIVATE : MAP_PRIVATE", "the file has"),
+        ("private-file", "? MAP_PRIVATE : MAP_SHARED", "? MAP_SHARED : MAP_SHARED", "the file has"),
         (MIXED, "\n\tcall();\n", "\n\tcall(), base[3 * PAGE]++;\n", "page 3 has another content"),
         (MIXED, "\n\tcall();\n", "\n\tcall(), abort();\n", "Aborted"),
     ],
@@ -340,7 +358,7 @@ def test_each_look_sees_what_it_is_for(
 ) -> None:
     text = text_of(name)
     assert old in text
-    for row, other in (('"f"', '"w"'), ('".www"', '".fww"')):
+    for row, other in (('"f"', '"w"'), ('".www"', '".fww"'), ('".fw.ff"', '".??.?\\?"')):
         text = text.replace(f"expected  = {row}", f"expected  = {other}")
     ran = run(text.replace(old, new), tmp_path, "-e")
     assert result_or_skip(ran, name).startswith("not ok 1 ")
@@ -464,7 +482,7 @@ def test_a_name_may_hold_anything() -> None:
     ("name", "what", "instead"),
     [
         ("seeds/arm64-two-folded-blocks", "arch arm64", "x86_64 can"),
-        ("seeds/exec-change", "private mapping of a file", "private anonymous memory (anon) and"),
+        ("seeds/none-gets-uffd-wp-marker", "a private mapping of a file", "(file SHARED) can be"),
         ("mutants/migration-read-not-exclusive", "neither a page nor empty", "pages, holes and"),
         ("seeds/swap-entries-uffd-wp", "neither a page nor empty", "markers of userfaultfd can"),
         ("seeds/rwp-set", "UFFD_RWP", "UFFD_WP) can"),

@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from mm.flags import FOLIO_ANON
+
 from ..anatomy import is_present, is_valid, pfn_of
 from ..case import Case, Folio
 from .scope import (
+    COPYING,
     EXEC,
     MPROTECT,
     PRIVATE,
+    PRIVATE_FILE,
     READ,
     REGULAR,
     SHMEM,
@@ -42,13 +46,14 @@ class Large(NamedTuple):
 class Plan(NamedTuple):
     """All that is to be built; a place is a page of the program's memory."""
 
-    backing: str  # PRIVATE, SHMEM, REGULAR
+    backing: str  # PRIVATE, PRIVATE_FILE, SHMEM, REGULAR
     call: str  # MPROTECT, PROTECT, RESOLVE
     at: int  # the place of entry 0
     places: int
     larges: tuple[Large, ...]
     smalls: frozenset[int]
     zeros: frozenset[int]
+    copies: frozenset[int]  # anonymous pages in a mapping of a file
     holes: frozenset[int]
     exclusive: frozenset[int]
     clean: frozenset[int]
@@ -86,8 +91,11 @@ def plan_of(case: Case) -> Plan:
         larges=tuple(larges),
         smalls=frozenset(p for p, folio in mapped.items() if folio.nr_pages == 1),
         zeros=frozenset(zeros),
+        copies=frozenset(
+            p for p, folio in mapped.items() if backing == PRIVATE_FILE and _is_anon(folio)
+        ),
         holes=frozenset(set(range(places)) - set(mapped) - zeros - beside),
-        exclusive=frozenset(_exclusive(case, at, pages) if backing == PRIVATE else ()),
+        exclusive=frozenset(_exclusive(case, at, pages) if backing in COPYING else ()),
         clean=frozenset(p for p in mapped if not case.ptes[p - at] & dirty),
         start=at + case.call.start,
         end=at + case.call.end,
@@ -133,23 +141,29 @@ def _place(case: Case, pages: dict[int, Folio | None], smallest: int) -> tuple[i
 
 
 def _check_spans(case: Case, pages: dict[int, Folio | None]) -> None:
-    """Refuse an entry that maps another page where the page cache has one of a large folio."""
+    """Refuse an entry that maps another page of the file where the page cache has one of a large folio."""
     for i, folio in pages.items():
         if folio is None:
             continue
         head = i - (pfn_of(case.layout, case.ptes[i]) - folio.pfn)
         for other in range(max(head, 0), min(head + folio.nr_pages, len(case.ptes))):
-            if pages.get(other, folio) != folio:
+            there = pages.get(other, folio)
+            # A copy leaves the file's page where it is.
+            if there != folio and not (there and _is_anon(there)):
                 raise lost(
                     f"pte {other} maps another page than folio {folio.pfn:#x} has there",
                     "in a file each page has one place",
                 )
 
 
+def _is_anon(folio: Folio) -> bool:
+    return bool(folio.flags & int(FOLIO_ANON))
+
+
 def _exclusive(case: Case, at: int, pages: dict[int, Folio | None]) -> Iterator[int]:
     """The places of exclusive pages, those of a large folio beside the window included."""
     for i, folio in pages.items():
-        if folio is None:
+        if folio is None or not _is_anon(folio):
             continue
         head = i - (pfn_of(case.layout, case.ptes[i]) - folio.pfn)
         for page in range(folio.nr_pages):
@@ -188,11 +202,13 @@ def _notes(case: Case, backing: str, before: int) -> Iterator[str]:
     writes = {bool(word & field(case, "write")) for word in valid}
     clean = [word for word in valid if not word & field(case, "dirty")]
     writable = before & WRITE and len(writes) > 1
-    if backing == PRIVATE:
+    if backing in COPYING:
         if writable:
             yield "Before the call exactly the exclusive pages are writable."
-        if clean:
+        if clean and backing == PRIVATE:
             yield "Clean pages are made by MADV_FREE: under memory pressure they may lose content."
+        if clean and backing == PRIVATE_FILE:
+            yield "Anonymous pages in a mapping of a file are dirty."
     elif backing == REGULAR:
         if before & WRITE and any(word & field(case, "write") for word in clean):
             yield "A clean page is read-only before the call, so it is in no batch with dirty ones."

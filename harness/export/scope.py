@@ -10,9 +10,10 @@ from mm.version import VERSIONS
 from ..anatomy import is_none, is_present, pfn_of
 from ..case import Case, CaseError, Folio, folio_of
 
-# What the window maps: private anonymous memory, a memfd, a file of a file system that asks for
-# first writes; the latter two shared.
-PRIVATE, SHMEM, REGULAR = "PRIVATE", "SHMEM", "REGULAR"
+# What the window maps: private anonymous memory, a private mapping of a file; shared, a memfd, or
+# a file of a file system that asks for first writes.
+PRIVATE, PRIVATE_FILE, SHMEM, REGULAR = "PRIVATE", "PRIVATE_FILE", "SHMEM", "REGULAR"
+COPYING = (PRIVATE, PRIVATE_FILE)
 # How the call is made.
 MPROTECT, PROTECT, RESOLVE = "MPROTECT", "PROTECT", "RESOLVE"
 
@@ -56,17 +57,19 @@ def asks_for_first_writes(case: Case) -> bool:
 
 
 def backing_of(case: Case) -> str:
-    """What the window maps, one of PRIVATE, SHMEM, REGULAR."""
+    """What the window maps, one of PRIVATE, PRIVATE_FILE, SHMEM, REGULAR."""
     shared = bool(case.vma.flags & SHARED)
     if case.vma.anon and not shared:
         return PRIVATE
-    if case.vma.anon or not shared:
-        raise lost(
-            "the VMA is anonymous and SHARED"
-            if case.vma.anon
-            else "the VMA is a private mapping of a file",
-            "private anonymous memory (anon) and shared files and shmem (file SHARED) can",
-        )
+    if case.vma.anon:
+        raise lost("the VMA is anonymous and SHARED", "it can be anon, or file and SHARED")
+    if not shared:
+        if is_registered(case):
+            raise lost(
+                "userfaultfd write-protects a private mapping of a file",
+                "anonymous memory and shmem (file SHARED) can be protected",
+            )
+        return PRIVATE_FILE
     on_disk = any(folio.flags & _FILE_LRU for folio in case.folios)
     if is_registered(case):
         if on_disk:
@@ -172,12 +175,17 @@ def page_of(case: Case, index: int, backing: str) -> Folio | None:
         return None
     row = folio_of(case.folios, pfn)
     folio = Folio(pfn) if row is None else case.folios[row]
-    kind, other = ("anon, ", 0) if backing == PRIVATE else ("file_lru, ", _FILE_LRU)
-    needed = _ANON if backing == PRIVATE else 0
-    if folio.flags & _ANON != needed or folio.flags & ~(_PLAIN | _ANON | other):
+    is_anon = backing == PRIVATE or bool(backing == PRIVATE_FILE and folio.flags & _ANON)
+    kind, wanted = ("anon, ", _ANON) if is_anon else ("file_lru, ", _FILE_LRU)
+    if (is_anon and not folio.flags & _ANON) or folio.flags & ~(_PLAIN | wanted):
         raise lost(
             f"pte {index} maps pfn {pfn:#x} of a folio that a program cannot put there",
             f"folios with {kind}dirty and maybe_mapped_shared at most can",
+        )
+    if is_anon and backing == PRIVATE_FILE and folio.nr_pages > 1:
+        raise lost(
+            f"anonymous folio {folio.pfn:#x} of {folio.nr_pages} pages is in a mapping of a file",
+            "copies of one page each can",
         )
     if folio.nr_pages > MAX_PAGES:
         raise lost(

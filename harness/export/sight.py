@@ -12,7 +12,7 @@ from ..case import Case
 from ..run import prepare, run
 from ..targets import load
 from .plan import Plan
-from .scope import PRIVATE, SHARED, SHMEM, WRITE, field, is_marker, is_registered, lost
+from .scope import COPYING, SHARED, SHMEM, WRITE, field, is_marker, is_registered, lost
 
 # What a write to a page must meet: no fault, a fault, either of them, userfaultfd, a refusal.
 DIRECT, FAULT, EITHER, STOPPED, DENIED = "wf?u-"
@@ -41,7 +41,7 @@ def expected_of(case: Case, plan: Plan) -> str:
 
 def _check_exclusive(case: Case, plan: Plan, index: int, letter: str) -> None:
     """Refuse a page of private memory that is exclusive and read-only in the end, or the reverse."""
-    if plan.backing != PRIVATE or letter not in (DIRECT, FAULT):
+    if plan.backing not in COPYING or letter not in (DIRECT, FAULT):
         return
     is_exclusive = plan.at + index in plan.exclusive
     if is_present(case.layout, case.ptes[index]) and (letter == DIRECT) != is_exclusive:
@@ -121,7 +121,7 @@ def _built(case: Case, plan: Plan, index: int) -> int:
     word, layout = case.ptes[index], case.layout
     is_dirty = bool(word & field(case, "dirty"))
     protected = word & field(case, "uffd")
-    if plan.backing == PRIVATE:
+    if plan.backing in COPYING:
         can_write = plan.at + index in plan.exclusive
     else:
         can_write = is_dirty or (plan.backing == SHMEM and not is_registered(case))

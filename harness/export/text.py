@@ -118,7 +118,12 @@ def _string(name: str) -> str:
 
 def _pages(plan: Plan) -> str:
     row = ["l"] * plan.places
-    for letter, places in (("s", plan.smalls), ("z", plan.zeros), (HOLE, plan.holes)):
+    for letter, places in (
+        ("s", plan.smalls),
+        ("z", plan.zeros),
+        ("a", plan.copies),
+        (HOLE, plan.holes),
+    ):
         for place in places:
             row[place] = letter
     return "".join(row)

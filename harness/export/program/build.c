@@ -46,23 +46,50 @@ static void build_private(void)
 /* A folio of the page cache, which takes them as large as a write. */
 static void write_folio(int first, int pages)
 {
-	static char zeros[512 * PAGE];
+	static char bytes[512 * PAGE];
+	int i;
 
-	need(pwrite(fd, zeros, pages * PAGE, first * PAGE) == (ssize_t)(pages * PAGE), "write");
+	for (i = 0; i < pages; i++)
+		bytes[i * PAGE] = content(first + i);
+	need(pwrite(fd, bytes, pages * PAGE, first * PAGE) == (ssize_t)(pages * PAGE), "write");
 }
 
-/* A clean entry is one that was written back. */
-static void build_regular(void)
+/* What a fault would bring in could be larger. */
+static void write_folios(void)
 {
 	const struct folio *f;
 	int i;
 
-	/* What a fault would bring in could be larger. */
 	for (f = l->larges; f->pages; f++)
 		write_folio(f->first, f->pages);
 	for (i = 0; i < l->places; i++)
 		if (l->pages[i] == 's')
 			write_folio(i, 1);
+}
+
+static void build_private_file(void)
+{
+	int i;
+
+	write_folios();
+	for (i = 0; i < l->places; i++) {
+		if (l->pages[i] == 'a')
+			fill(i);
+		else if (l->pages[i] != '.')
+			peek(i);
+	}
+	/* A fault maps what is around it, too. */
+	for (i = 0; i < l->places; i++)
+		if (l->pages[i] == '.')
+			advise(i, 1, MADV_DONTNEED, "MADV_DONTNEED");
+}
+
+/* A clean entry is one that was written back. */
+static void build_regular(void)
+{
+	int i;
+
+	write_folios();
 	for (i = 0; i < l->places; i++)
 		if (l->pages[i] != '.')
 			fill(i);

@@ -93,7 +93,7 @@ static void map_window(void)
 	base = (char *)(((unsigned long)room + ALIGNMENT) & -ALIGNMENT);
 	if (l->backing != PRIVATE) {
 		open_backing(size);
-		flags = MAP_FIXED | MAP_SHARED;
+		flags = MAP_FIXED | (l->backing == PRIVATE_FILE ? MAP_PRIVATE : MAP_SHARED);
 	}
 	need(mmap(base, size, PROT_READ | PROT_WRITE, flags, fd, 0) != MAP_FAILED, "mmap");
 	advise(0, l->places, MADV_NOHUGEPAGE, "MADV_NOHUGEPAGE");

@@ -28,6 +28,12 @@ static void restore_and_die(int signal_number)
 	raise(signal_number);
 }
 
+/* Whether settings decide about the folios of a layout, and not a file system. */
+static int has_sizes(const struct layout *of)
+{
+	return of->backing == PRIVATE || of->backing == SHMEM;
+}
+
 static void name_setting(char *path, size_t size, const struct layout *of, int pages)
 {
 	snprintf(path, size, "/sys/kernel/mm/transparent_hugepage/hugepages-%lukB/%s",
@@ -73,7 +79,7 @@ static int enable_sizes(const struct layout *of)
 	const struct folio *f;
 	char path[128], old[16];
 
-	for (f = of->larges; f->pages && of->backing != REGULAR; f++) {
+	for (f = of->larges; f->pages && has_sizes(of); f++) {
 		FILE *file;
 
 		name_setting(path, sizeof(path), of, f->pages);
@@ -99,7 +105,7 @@ static void check_sizes(void)
 	const struct folio *f;
 	char path[128], choice[16];
 
-	for (f = l->larges; f->pages && l->backing != REGULAR; f++) {
+	for (f = l->larges; f->pages && has_sizes(l); f++) {
 		name_setting(path, sizeof(path), l, f->pages);
 		read_setting(path, choice, sizeof(choice));
 		if (!*choice)

@@ -43,8 +43,11 @@ struct folio {
 
 struct layout {
 	const char *name;
-	/* Private anonymous memory, a memfd, or a file in this directory, both of them shared. */
-	enum { PRIVATE, SHMEM, REGULAR } backing;
+	/*
+	 * Private anonymous memory, or a private mapping of a file in this directory; a memfd, or
+	 * a file in this directory, both of them shared.
+	 */
+	enum { PRIVATE, PRIVATE_FILE, SHMEM, REGULAR } backing;
 	int places; /* pages of the window */
 	int start, end; /* the range of the call */
 	int before, after; /* PROT_* of the range */
@@ -54,7 +57,8 @@ struct layout {
 	int unpopulated; /* with UFFD_FEATURE_WP_UNPOPULATED */
 	const struct folio *larges; /* up to one of no pages */
 	/* One letter for each page. */
-	const char *pages; /* l of a large folio, s small, z the zero page, '.' nothing */
+	/* l of a large folio, s small, a anonymous over a file, z the zero page, '.' nothing */
+	const char *pages;
 	const char *exclusive; /* x: exclusive to this process */
 	const char *clean; /* c: the entry is clean */
 	const char *stops; /* u: userfaultfd protects it, before the call */
