@@ -21,7 +21,7 @@ from harness.export.text import layout_of, program
 from harness.vm import boot, cpio, kernel, machine, session
 from harness.vm.debian import Archive
 from tests.debugged import Debugger, arguments
-from tests.test_export import OWN, ROOT, Ran, case_of, parse
+from tests.exported import OWN, ROOT, Ran, case_of, parse
 
 KERNELS = ("6.12", "6.16", "6.17", "7.3")
 SECONDS = 300
