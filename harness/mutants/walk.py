@@ -270,11 +270,11 @@ MUTANTS: tuple[Mutant, ...] = (
         shows="pages-wrong",
     ),
     Mutant(
-        name="pages-in-eight-bits",
+        name="pages-in-seven-bits",
         file="walk.py",
         find="                    pages += np.int64(nr)\n",
-        replace="                    pages += np.int64(nr & np.uint64(0xFF))\n",
-        why="counts a batch of 256 entries or more in a type that is too narrow for it",
+        replace="                    pages += np.int64(nr & np.uint64(0x7F))\n",
+        why="counts a batch of 128 entries or more in a type that is too narrow for it",
         origin="class: counts in types of several widths, as before a79390f5d6a7 (v6.3)",
         shows="pages-wrong",
     ),
@@ -415,7 +415,8 @@ MUTANTS: tuple[Mutant, ...] = (
         proof=(
             "Each entry is then changed by its own bits, and flushed as these need it: the first of the two "
             "variants that the relation takes for legal. What is done once for each entry and not once for "
-            "each batch, stamps and warnings, is compared as a set. midfolio exhaust finds no other case."
+            "each batch, stamps and warnings, is compared as a set. midfolio exhaust finds every table as the "
+            "reference leaves it."
         ),
     ),
     Mutant(
@@ -429,7 +430,7 @@ MUTANTS: tuple[Mutant, ...] = (
         proof=(
             "Whether an entry is skipped hangs on the call, on its folio, and on whether it is PROT_NONE. All "
             "entries of the longer batch agree in the three, so each of the shorter ones is skipped, too, and a "
-            "skip leaves no trace. midfolio exhaust finds no other case."
+            "skip leaves no trace. midfolio exhaust gives it the digest of the unchanged side."
         ),
     ),
 )

@@ -49,7 +49,7 @@ MUTANTS: tuple[Mutant, ...] = (
         file="x86_64.py",
         find="    pte &= ~IGNORED\n",
         replace="    pte &= ~PAGE_ACCESSED\n",
-        why="ends a batch where dirty changes, earlier than 7.3 does: legal to `--batching any`",
+        why="ends a batch where dirty changes, earlier than 7.3 does: legal to `--batching any`, wild cases apart",
         origin="class: FPB_RESPECT_DIRTY, as fork asks for it",
         shows="dirty-lost",
         arches=("x86_64",),
