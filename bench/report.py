@@ -1,12 +1,14 @@
 """Everything that `midfolio bench` measures, as a record, and the record as lines."""
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any
 
 from . import detect, series, speed
 from .native_sides import NoCompiler
 
 JOBS_CASES = 600_000
+SEEDS = range(1, 6)
 
 
 def measure(arch: str, say: Callable[[str], None]) -> dict[str, Any]:
@@ -48,7 +50,19 @@ def measure(arch: str, say: Callable[[str], None]) -> dict[str, Any]:
     say("the historical bug")
     found = detect.detection(arch)
     record["detection"] = {**found._asdict(), "after_imports": found.after_imports}
+    say("the historical bug, by engine")
+    record["time_to_bug"] = times(detect.by_engine(arch, SEEDS))
     return record
+
+
+def times(by_engine: dict[str, detect.ToBug | str]) -> dict[str, dict[str, Any]]:
+    """The times as plain data: null for what never came, since JSON has no infinity."""
+    return {
+        name: {"missing": took}
+        if isinstance(took, str)
+        else {key: None if value == inf else value for key, value in took._asdict().items()}
+        for name, took in by_engine.items()
+    }
 
 
 def lines(record: dict[str, Any]) -> Iterator[str]:
@@ -75,6 +89,29 @@ def lines(record: dict[str, Any]) -> Iterator[str]:
         f"  the historical bug: found by a whole process in {d['found']:.2f} s of CPU time, "
         f"{d['after_imports']:.2f} s after imports"
     )
+    yield ""
+    yield f"  and by engine, seconds of a campaign until it shows the bug, {len(SEEDS)} seeds"
+    yield from engine_lines(record["time_to_bug"])
+
+
+def engine_lines(by_engine: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """What each engine took: the median, and from the fastest to the slowest campaign."""
+    for name, took in by_engine.items():
+        if "missing" in took:
+            yield f"    {name:<29}NOT MEASURED: {took['missing']}"
+            continue
+        lost = (
+            f"; {took['missed']} of {took['seeds']} missed it within {detect.BUDGETS[name]:,} cases"
+        )
+        yield (
+            f"    {name:<29}{_seconds(took['seconds']):>10}   "
+            f"[{_seconds(took['least'])}, {_seconds(took['most'])}]"
+            + (lost if took["missed"] else "")
+        )
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.2f}"
 
 
 def _phase_lines(phases: list[dict[str, Any]]) -> Iterator[str]:

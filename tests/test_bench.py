@@ -1,14 +1,16 @@
 """What is timed is the campaign's own loop and the series' own calls; how long it takes is no test's business."""
 
 from functools import partial
+from math import inf
 
 import numpy as np
 import pytest
 
-from bench import series, speed
+from bench import detect, report, series, speed
 from bench.cost import MEMORIES, lay_out
 from bench.loops import COUNT, GENERATE, JUDGE, PHASES, cycle
 from bench.rounds import back_to_back
+from fuzz import engines
 from fuzz.hunter import Hunter
 from harness.case import layout_of
 from harness.census import CASES
@@ -76,3 +78,26 @@ def test_the_calls_of_the_series_lead_back(arch: str, side: str, memory):
     # And the call in between does something.
     cycle(function, state, calls[:1], 1, 1)
     assert (state.ptes != first).all()
+
+
+def test_an_engine_is_timed_by_a_campaign_that_finds_the_bug(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(detect.BUDGETS, "random", 20)
+    found = detect.time_to_bug(ARCH, "random", range(1, 2))
+    assert (found.missed, found.seeds) == (0, 1)
+    assert 0 < found.least == found.seconds == found.most < inf
+    # Too few cases to find it in.
+    monkeypatch.setitem(detect.BUDGETS, "random", 1)
+    assert detect.time_to_bug(ARCH, "random", range(3, 4)) == (inf, inf, inf, 1, 1)
+
+
+def test_an_engine_that_is_slow_or_cannot_run_says_so(monkeypatch: pytest.MonkeyPatch):
+    for name in engines.SLOW:
+        monkeypatch.setitem(engines._ENGINES, name, (name, "not_there", name))
+    missing = detect.by_engine(ARCH, range(1, 4), engines.SLOW)
+    took = {"random": detect.ToBug(1.5, 0.5, inf, 1, 3), **missing}
+    lines = list(report.engine_lines(report.times(took)))
+    assert " ".join(lines[0].split()) == (
+        "random 1.50 [0.50, never]; 1 of 3 missed it within 500 cases"
+    )
+    assert len(lines) == 3
+    assert all(" NOT MEASURED: the " in line for line in lines[1:])

@@ -37,7 +37,8 @@ def command(
     """Measure the phases of a campaign, both sides, C, interpreted mode, two jobs and the series' benchmark.
 
     CPU time, medians, back to back: what runs beside it slows all alike, and still
-    is better stopped.
+    is better stopped. Last come the seconds that a campaign of each engine takes to
+    find the historical bug.
     """
     if ctx.invoked_subcommand is not None:
         return None
@@ -46,9 +47,10 @@ def command(
     from bench.report import lines, measure
 
     from ..terminal import Progress
-    from ..warmup import compile_parts
+    from ..warmup import GUIDED, compile_parts
 
     compile_parts(arch, "batched")
+    compile_parts(arch, "batched", parts=GUIDED, last=(), entry="mutate")
     progress = Progress(quiet=quiet or as_json)
     record = measure(arch, lambda what: progress.update(f"bench: {what}"))
     progress.clear()
