@@ -23,6 +23,7 @@ from harness.relation import EXACT, reference_side
 from harness.run import Judgement, judge_case, judge_lost, prepare
 from harness.targets import Target
 from harness.workspace import set_up, workspace_for
+from mm.state import State
 
 from .campaign import hunt, tally_case
 from .choices import GENERATOR_VERSION, WINDOW, empty_choices
@@ -178,8 +179,19 @@ class Hunter:
         case = case_of(self.workspace.case, self.arch, self.kernel)
         return Found(number, judge_case(case, self.target, self.batching))
 
-    def lost(self, index: int, name: str, how: str) -> Found:
-        """Case `index`, of which the target did not come back; the class `name` and `how` tell."""
+    def shared_case(self) -> State | None:
+        """Where a worker's case must stand to be read if it dies; None if its number says it all."""
+
+    def work_on(self, case: State) -> None:
+        """Make cases in `case`, which `shared_case` gave, from now on."""
+        del case
+
+    def lost(self, index: int, name: str, how: str, shared: State | None = None) -> Found:
+        """Case `index`, of which the target did not come back; the class `name` and `how` tell.
+
+        `shared`: where the worker that it took down had its case.
+        """
+        del shared
         case = self.workspace.case
         with np.errstate(over="ignore"):
             self.generate(self.choices, case, np.uint64(self.seed), np.uint64(index))

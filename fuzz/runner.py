@@ -212,7 +212,7 @@ class Campaign:
             self.hunter.start()
             workers = Workers(self._another, self.plan.jobs, self.plan.hang)
             for part in workers.run(bounds):
-                yield Chunk(part.first, part.last, part.tally, part.seen, part.found)
+                yield Chunk(part.first, part.last, part.tally, part.seen, part.found, part.growth)
             self.stopped = workers.why or self.stopped
         elif self.plan.jobs == 1:
             for first, last in bounds:

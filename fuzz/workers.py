@@ -19,8 +19,9 @@ from typing import Any
 from harness import classes
 from harness.census import CASES, empty_tally
 from harness.contain import Watch, die_with_parent, ending_of, shared_zeros
+from mm.state import State
 
-from .hunter import Found, Hunter, count_lost
+from .hunter import NO_GROWTH, Found, Growth, Hunter, count_lost
 
 Bounds = tuple[int, int]
 
@@ -32,22 +33,29 @@ MOST_HANGS = 3
 class Part:
     """What a worker did of its range: counts and findings up to `last`."""
 
-    def __init__(self, bounds: Bounds, tally: Any, seen: Any, found: list[Found]) -> None:
+    def __init__(
+        self, bounds: Bounds, tally: Any, seen: Any, found: list[Found], growth: Growth
+    ) -> None:
         """A part of `bounds`."""
         self.first, self.last = bounds
-        self.tally, self.seen, self.found = tally, seen, found
+        self.tally, self.seen, self.found, self.growth = tally, seen, found, growth
 
 
 class Worker:
     """One process and the memory that it shares with this one."""
 
-    def __init__(self, make: Callable[[], Hunter], seconds: float) -> None:
-        """Fork the process; `make` gives its hunter, `seconds` as for Watch."""
+    def __init__(self, make: Callable[[], Hunter], seconds: float, case: State | None) -> None:
+        """Fork the process; `make` gives its hunter, `seconds` as for Watch.
+
+        `case`: of `Hunter.shared_case`, for this worker alone.
+        """
         context = get_context("fork")
         self.tally = shared_zeros(len(empty_tally()))
         self.seen = shared_zeros(classes.NR_CLASSES)
         self.pipe, theirs = context.Pipe()
+        self.case = case
         self.found: list[Found] = []
+        self.growth = NO_GROWTH
         self.bounds: Bounds | None = None  # the range that it works on
         self.cases = -1
         serve = (make, theirs, os.getpid())
@@ -63,11 +71,13 @@ class Worker:
         try:
             hunter = make()
             hunter.tally, hunter.seen = self.tally, self.seen
+            if self.case is not None:
+                hunter.work_on(self.case)
             while True:
                 first, last = pipe.recv()
                 for index in hunter.finds(first, last):
                     pipe.send(hunter.found(index))
-                pipe.send(None)
+                pipe.send(hunter.growth())
         except EOFError:  # the parent is done
             return
         except Exception as error:
@@ -79,6 +89,7 @@ class Worker:
         self.tally[:] = 0
         self.seen[:] = 0
         self.found = []
+        self.growth = NO_GROWTH
         self.bounds = bounds
         self.cases = -1
         self.watch.moved()
@@ -94,7 +105,8 @@ class Worker:
             except (EOFError, ConnectionResetError):
                 return False
             self.watch.moved()
-            if found is None:
+            if isinstance(found, Growth):
+                self.growth = found
                 return True
             if isinstance(found, RuntimeError):
                 raise found
@@ -113,7 +125,8 @@ class Worker:
         """What the worker did up to `last`; it is idle then, or dead."""
         assert self.bounds is not None
         first, self.bounds = self.bounds[0], None
-        return Part((first, last), self.tally.copy(), self.seen.copy(), self.found)
+        tally, seen = self.tally.copy(), self.seen.copy()
+        return Part((first, last), tally, seen, self.found, self.growth)
 
     def kill(self) -> None:
         """End the process."""
@@ -132,7 +145,10 @@ class Workers:
         self.own = make()
         self.lost = self.hangs = 0
         self.why = ""  # why no more is done, once too many are lost
-        self.workers = [Worker(make, seconds) for _ in range(jobs)]
+        self.workers = [self._worker() for _ in range(jobs)]
+
+    def _worker(self) -> Worker:
+        return Worker(self.make, self.seconds, self.own.shared_case())
 
     def run(self, bounds: Iterator[Bounds]) -> Iterator[Part]:
         """Run all `bounds`; their parts in order, as soon as those before are there."""
@@ -206,7 +222,7 @@ class Workers:
         if self.own.loses_too(index, name):
             part.tally[CASES] += 1
         elif count_lost(part.tally, part.seen, name) <= self.own.cap:
-            part.found.append(self.own.lost(index, name, how))
+            part.found.append(self.own.lost(index, name, how, worker.case))
         self.lost += 1
         self.hangs += hung
         slots.pop(worker)[0] = part
@@ -217,4 +233,4 @@ class Workers:
             slot: list[Part | None] = [None]
             order.insert(next(i for i, s in enumerate(order) if s[0] is part) + 1, slot)
             waiting.append(((index + 1, last), slot))
-        self.workers[self.workers.index(worker)] = Worker(self.make, self.seconds)
+        self.workers[self.workers.index(worker)] = self._worker()

@@ -86,14 +86,19 @@ def _guarded(name: str, array: Any) -> Any:
     return shaped.view(type(array))
 
 
-def contained_workspace(workspace: Workspace) -> Workspace:
-    """`workspace` with the target's arrays in guarded, shared memory; the rest stays."""
-    theirs = State(
+def shared_state(state: State) -> State:
+    """`state` in guarded, shared memory: what a child writes there outlives it."""
+    return State(
         **{
             name: array if name == "trace" else _guarded(name, array)
-            for name, array in workspace.theirs._asdict().items()
+            for name, array in state._asdict().items()
         }
     )
+
+
+def contained_workspace(workspace: Workspace) -> Workspace:
+    """`workspace` with the target's arrays in guarded, shared memory; the rest stays."""
+    theirs = shared_state(workspace.theirs)
     return workspace._replace(
         theirs=theirs,
         their_facts=np.asarray(theirs.facts).view(np.uint64),

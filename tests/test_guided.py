@@ -204,11 +204,3 @@ def test_a_corpus_is_grown_without_the_target() -> None:
         assert not hunter.tally.any()
         corpora.append(hunter.export())
     assert corpora[0] == corpora[1]
-
-
-def test_a_target_that_dies_is_refused() -> None:
-    target = load("batched", "x86_64")
-    with pytest.raises(CaseError, match="--engine random"):
-        Guided(
-            type(target)(target.name, "x86_64", target.function, False, contained=True), "7.3", 1
-        )

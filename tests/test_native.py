@@ -12,14 +12,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fuzz import exits
+from fuzz.hunter import Hunter
+from fuzz.runner import Campaign, Plan
 from fuzz.workers import Workers
 from harness import contain, native
+from harness.arrays import case_of
+from harness.case import Case
+from harness.casefile import read_case
 from harness.contain import die_with_parent, run_contained, shared_zeros
+from harness.targets import load
 from mm import flags, state
 from mm.jit import ROOT
 
@@ -43,6 +51,7 @@ int64_t midfolio_change_pte_range(struct midfolio_state *state)
 """
 NOW_AND_THEN = "facts->end - facts->start == 37"
 ALWAYS = "facts->nr_ptes"
+NR_CASES = 100
 STATE = state.empty_state(1, 1, 1)
 
 
@@ -233,6 +242,32 @@ def test_one_job_and_two_report_the_same(tmp_path: Path) -> None:
     assert "target-crash" in one
 
 
+def _made(hunter: Hunter, index: int) -> Case:
+    hunter.make(index)
+    return case_of(hunter.workspace.case, hunter.arch, hunter.kernel)
+
+
+def test_a_guided_campaign_outlives_its_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a case that only its corpus could make again."""
+    monkeypatch.setenv("MIDFOLIO_FINDINGS", str(tmp_path / "findings"))
+    library = bad(tmp_path, "*(volatile int *)8 = 1;", "facts->end - facts->start < 3")
+    plan = Plan("x86_64", "7.3", str(library), seed=1, engine="guided", jobs=2)
+    campaign = Campaign(replace(plan, window=16, cases=NR_CASES, cap=1_000), quiet=True)
+    campaign.hunter.grown, campaign.hunter.python_chunk = 30, 60
+    campaign.run()
+    assert campaign.ending().startswith(f"{NR_CASES} cases, ")
+    assert campaign.exit_code() == exits.DIVERGENCE
+    found = [read_case(path).case for path in campaign.paths]
+    assert all(path.name.startswith("target-crash-") for path in campaign.paths)
+    assert all(case.call.end - case.call.start < 3 for case in found)
+    random = Hunter(load("batched", "x86_64"), "7.3", plan.seed, window=16)
+    with np.errstate(over="ignore"):
+        known = [_made(random, index) for index in range(NR_CASES)]
+    assert any(case not in known for case in found)
+
+
 RAISES = """
 from batched.x86_64 import change_pte_range as sound
 
@@ -275,6 +310,9 @@ class Broken:
 
     def finds(self, first: int, last: int) -> list[int]:
         raise KeyError(first)
+
+    def shared_case(self) -> None:
+        """Its cases have numbers."""
 
 
 def test_an_error_of_ours_in_a_worker_is_no_crash_of_the_target() -> None:

@@ -18,14 +18,16 @@ from harness.canaries import NO_CANARY
 from harness.case import Case, CaseError
 from harness.casefile import format_case, parse_case
 from harness.census import empty_tally
+from harness.contain import contained_workspace, shared_state
 from harness.features import MAX_FEATURES, finder_of
+from harness.handle import handle_of
 from harness.relation import NONE
-from harness.run import judge_case
-from harness.workspace import set_up
+from harness.run import judge_case, judge_lost, prepare
+from harness.workspace import set_up, workspace_for
 from mm.state import MAX_PTES, State, empty_state
 
 from ..choices import FIRST, NR_GIVEN, POSITION, WINDOW, empty_choices
-from ..generator import NR_FOLIOS, NR_PAGES
+from ..generator import NR_FOLIOS, NR_PAGES, empty_case
 from ..given import given_of
 from ..hunter import RED, Found, Growth, Hunter
 from ..store.store import Entry
@@ -87,11 +89,6 @@ class Guided(Hunter):
     def __post_init__(self) -> None:
         """Make the arrays, once for all cases."""
         super().__post_init__()
-        if self.target.contained:
-            raise CaseError(
-                f"target {self.target.name!r} can take its process down, and the corpus with it; "
-                "use --engine random"
-            )
         self.corpus: Corpus = empty_corpus(NR_FOLIOS, NR_PAGES)
         self.corpus.kernel[0] = self.workspace.case.facts[0]
         self.features = np.zeros(MAX_FEATURES, np.uint64)
@@ -188,6 +185,26 @@ class Guided(Hunter):
             return super().found(index)
         case = case_of(self.workspace.case, self.arch, self.kernel)
         return Found(None, judge_case(case, self.target, self.batching))
+
+    # A target that takes its process down takes the corpus of its range along. The case stands
+    # in memory that outlives the process, and the range goes on from its beginning's corpus.
+
+    def shared_case(self) -> State:
+        """Room for a worker's case, which only its corpus could make again."""
+        return shared_state(empty_case(self.arch, self.kernel))
+
+    def work_on(self, case: State) -> None:
+        """Make cases in `case` from now on."""
+        self.workspace = contained_workspace(workspace_for(case))
+        self.handle = handle_of(self.workspace)
+
+    def lost(self, index: int, name: str, how: str, shared: State | None = None) -> Found:
+        """The case in `shared`, of which the target did not come back; it has no number."""
+        del index
+        assert shared is not None
+        case = case_of(shared, self.arch, self.kernel)
+        _, ours = prepare(case)
+        return Found(None, judge_lost(case, self.target.name, ours, name, (how,)))
 
     # The corpus.
 
