@@ -22,7 +22,7 @@ COMMAND = re.compile(r"^ *(?:- |- run: |exec )?((?:\.venv/bin/|make ).+)$", re.M
 COMMANDS = [command for block in BLOCKS for command in COMMAND.findall(block)]
 GATES = [c for c in COMMANDS if c.startswith(".venv/bin/midfolio gate")]
 PYTESTS = [c for c in COMMANDS if c.startswith(".venv/bin/pytest")]
-FUZZERS = [c for c in COMMANDS if "atheris_target" in c]
+BUILD = next(block for block in BLOCKS if block.startswith("# .clusterfuzzlite/build.sh"))
 SMALLER = "--cases 20 --floor-cases 1 --mutants 1 --arch x86_64"
 
 
@@ -83,25 +83,62 @@ def test_pytest_of_the_page(command: str, checkout: Path) -> None:
     assert int(passed[1]) >= 3
 
 
-@pytest.mark.parametrize("command", FUZZERS)
 @pytest.mark.skipif(
-    importlib.util.find_spec("fuzz.atheris_target") is None
-    or importlib.util.find_spec("atheris") is None,
-    reason="no atheris, or no target for it: the fuzzer of ClusterFuzzLite is untested",
+    importlib.util.find_spec("atheris") is None,
+    reason="NO ATHERIS: the fuzzer of ClusterFuzzLite is untested",
 )
-def test_fuzzer_of_the_page(command: str, checkout: Path) -> None:
-    done = run(command.replace('"$@"', "-runs=50"), checkout)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_fuzzer_of_the_page(tmp_path: Path) -> None:
+    """Built by its script, it runs wherever it is moved to, and writes to no other place than it may."""
+    source, out, moved = tmp_path / "src" / "midfolio", tmp_path / "out", tmp_path / "other place"
+    out.mkdir()
+    source.mkdir(parents=True)
+    for name in ("mm", "reference", "batched", "harness", "fuzz"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (source / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    # What is large is linked.
+    large = r'cp -r ("\$prefix\S+|"\.venv\S+) (\S+)'
+    script = re.sub(large, r'ln -s "$(realpath \1)" \2', BUILD.replace("make setup", ":"))
+    assert script.count("ln -s") == 2
+    built = run(script, tmp_path, SRC=str(source.parent), OUT=str(out))
+    assert built.returncode == 0, built.stdout + built.stderr
+    out.rename(moved)
+    before = {path: sorted(path.iterdir()) for path in (moved, moved / "midfolio")}
+    for folder in before:
+        folder.chmod(0o555)
+    fuzzer = moved / "midfolio_fuzzer"
+    assert b"LLVMFuzzerTestOneInput" in fuzzer.read_bytes()
+    assert (moved / "midfolio_fuzzer.pkg").read_bytes().startswith(b"\x7fELF")
+    (tmp_path / "kept").mkdir()
+
+    def fuzz(*arguments: str) -> str:
+        done = subprocess.run(
+            [str(fuzzer), *arguments],
+            cwd=tmp_path,
+            env={"PATH": os.defpath, "TMPDIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    # As bad_build_check does, but with a corpus.
+    assert "Done 4 runs" in fuzz("-seed=1337", "-runs=4", "kept")
+    (tmp_path / "merged").mkdir()
+    assert re.search(r"merged: [1-9]\d* of", fuzz("-merge=1", "merged", "kept"))
+    # What it wrote is in its TMPDIR; root may write anywhere.
+    assert {path: sorted(path.iterdir()) for path in before} == before
+    assert (tmp_path / "midfolio").is_dir()
 
 
 def test_no_command_is_overlooked() -> None:
     """All are in one of the lists above, or are targets of make."""
-    code = "\n".join(BLOCKS)
+    code = "\n".join(block for block in BLOCKS if block != BUILD) + "make setup"
     assert len(COMMANDS) == code.count(".venv/bin/") + code.count("make ")
     assert len(GATES) >= 4
     assert len(PYTESTS) >= 3
-    assert len(FUZZERS) == 1
-    rest = {c for c in COMMANDS if c not in (*GATES, *PYTESTS, *FUZZERS)}
+    rest = {c for c in COMMANDS if c not in (*GATES, *PYTESTS)}
     assert rest == {"make setup"}
     assert re.search(r"^setup:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
