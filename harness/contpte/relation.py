@@ -18,7 +18,6 @@ from ..relation import (
     ANY,
     DIRTY_MERGED,
     DIRTY_MOVED,
-    NONE,
     NONE_CHANGED,
     OUTSIDE_CHANGED,
     SKIPPED_CHANGED,
