@@ -94,7 +94,7 @@ class Campaign:
         # The corpus of a guided engine, as far as it outlives this process.
         entries = journal.entries() if journal else []
         self.hunter.load(entries)
-        self.taken_up = self.corpus = len(entries)
+        self.taken_up = len(entries)
         self._known = {int(feature) for entry in entries for feature in entry.features}
         self.novelty = Novelty(self.tally)
 
@@ -240,10 +240,14 @@ class Campaign:
         # Before it is shown: what a user has seen must not be lost.
         if self.journal:
             self.journal.note(took, at_once=bool(kept), entries=entries)
-            self.corpus = self.journal.corpus
         for found, file in kept:
             self._show(found, file, progress)
         progress.update(self._progress_line(took))
+
+    @property
+    def corpus(self) -> int:
+        """How many cases of a guided engine's corpus outlive this process."""
+        return self.journal.corpus if self.journal else 0
 
     def _news(self, growth: Growth) -> list[Entry]:
         """The entries for whose features no range before had a case, in whichever process."""
