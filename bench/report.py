@@ -7,7 +7,7 @@ from typing import Any
 from . import detect, series, speed
 from .native_sides import NoCompiler
 
-JOBS_CASES = 600_000
+JOBS_CASES = 2_000_000
 SEEDS = range(1, 6)
 
 

@@ -67,7 +67,8 @@ class Hunter:
     denied: int = 0
     cap: int = 3  # findings shown per class
     window: int = 0  # entries of each window, 0 leaves it to the generator
-    chunk: int = 10_000  # cases in a range: so few that Ctrl-C and the progress line answer at once
+    # Cases in a range: so few that Ctrl-C and the progress line answer at once.
+    chunk: int = 25_000
     python_chunk: int = 50  # the same for a target that is called from Python
     tally: Any = field(default_factory=empty_tally)
     seen: Any = field(default_factory=lambda: np.zeros(classes.NR_CLASSES, np.int64))
