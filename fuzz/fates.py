@@ -2,18 +2,23 @@
 
 import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 from harness import classes, zoo
 from harness.casefile import read_case
+from harness.contain import hang_seconds
 from harness.differences import primary, red
 from harness.run import judge_case
-from harness.targets import load
+from harness.targets import Target, load
 from mm.jit import ROOT
 
 from .hunter import Hunter
+from .workers import Workers
 
 CASES = ROOT / "corpus" / "mutants"
+CHUNK = 500  # cases of which none is run behind the one that has the first finding
 
 
 @dataclass
@@ -43,18 +48,31 @@ def fate(name: str, arch: str, kernel: str, cases: int, seed: int) -> Fate:
             problem = f"survives its case {path.relative_to(ROOT)}"
     elif mutant.shows and recorded is None:
         problem = f"has no case {path.relative_to(ROOT)}"
-    hunter = Hunter(target, kernel, seed, cap=1)
-    index = hunter.hunt(0, cases)
+    first = first_finding(target, kernel, cases, seed)
     found: int | None = None
     by = "-"
-    if index < cases:
-        bits = red(hunter.found(index).judgement)
+    if first is not None:
+        index, bits = first
         found, by = index + 1, ", ".join(classes.names(bits)[:3])
     if mutant.shows and found is None:
         problem = f"survives {cases} random cases of seed {seed}"
     if mutant.equivalent and found is not None:
         problem = f"is equivalent, but killed by {by} in case {index} of seed {seed}"
     return Fate(name, arch, mutant.shows, by_case, found, by, problem)
+
+
+def first_finding(target: Target, kernel: str, cases: int, seed: int) -> tuple[int, int] | None:
+    """The index of the first of so many random cases that `target` diverges on, and its red classes.
+
+    The target runs in a process of its own: a new mutant may do anything.
+    """
+    workers = Workers(lambda: Hunter(target, kernel, seed, cap=1), 1, hang_seconds())
+    bounds = ((first, min(first + CHUNK, cases)) for first in range(0, cases, CHUNK))
+    with closing(workers.run(bounds)) as parts:
+        for found in (found for part in parts for found in part.found):
+            assert found.number is not None
+            return found.number.index, red(found.judgement)
+    return None
 
 
 def _fate(arguments: tuple[str, str, str, int, int]) -> Fate:
@@ -78,5 +96,5 @@ def fates(
         yield from map(_fate, work)
         return
     context = multiprocessing.get_context("fork")
-    with context.Pool(min(jobs, len(work))) as pool:
-        yield from pool.imap(_fate, work)
+    with ProcessPoolExecutor(min(jobs, len(work)), context) as pool:
+        yield from pool.map(_fate, work)

@@ -4,7 +4,7 @@ The compiled loop calls compiled targets; a Python target goes through the same
 generate, reference, judge and count, one case at a time.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -95,8 +95,9 @@ class Hunter:
         wanted = np.uint64(RED | self.denied if red is None else red)
         if not self.target.compiled:
             return self._hunt_python(first, last, canary, int(wanted))
-        return int(
-            hunt(
+
+        def run(first: int) -> Any:
+            return hunt(
                 self.generate,
                 self.reference,
                 self.target.function,
@@ -116,7 +117,24 @@ class Hunter:
                 self.seen,
                 self.tally,
             )
-        )
+
+        return self._past_raises(run, first, last)
+
+    def _past_raises(self, run: Callable[[int], Any], first: int, last: int) -> int:
+        """`run`, a compiled loop that begins at a case, on behind each case of which the target raises."""
+        while first < last:
+            before = int(self.tally[CASES])
+            try:
+                return int(run(first))
+            except Exception:
+                if not self.target.may_raise:
+                    raise
+            # Each case is counted when it is judged: the next one is the one that raised.
+            index = first + int(self.tally[CASES]) - before
+            if count_lost(self.tally, self.seen, "target-raised") <= self.cap:
+                return index
+            first = index + 1
+        return last
 
     def _hunt_python(self, first: int, last: int, canary: int, red: int) -> int:
         """The same loop for a target that only Python can call."""

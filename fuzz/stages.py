@@ -73,4 +73,4 @@ def staged(mutant: Mutant, arch: str, counts: Any = None) -> tuple[Target, Stage
     function, reached = zoo.load_traced(mutant, arch)
     counts = np.zeros(3, np.int64) if counts is None else counts
     stages = Stages(function, reached, batched_side(arch), counts)
-    return Target(f"zoo:{mutant.name}", arch, stages, compiled=False), stages
+    return Target(f"zoo:{mutant.name}", arch, stages, compiled=False, contained=False), stages

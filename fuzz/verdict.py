@@ -68,6 +68,11 @@ def verdict(
     if expected is not None and expected.divergence:
         if expected.divergence in classes.names(found):
             return exits.OK, f"diverges as expected: {expected.divergence}"
+        # Interpreted code raises where the same code, compiled, ends its process.
+        raised = classes.OF_THE_RUN.intersection(classes.names(found))
+        if raised and expected.divergence in classes.OF_THE_RUN:
+            words = f"diverges as expected: {expected.divergence}, here by {', '.join(raised)}"
+            return exits.OK, words
         if found:
             return exits.DIVERGENCE, f"diverges, but not by {expected.divergence}"
         return exits.STALE, f"expected {expected.divergence}, but it agrees"

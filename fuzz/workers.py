@@ -11,7 +11,7 @@ import contextlib
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -150,7 +150,7 @@ class Workers:
     def _worker(self) -> Worker:
         return Worker(self.make, self.seconds, self.own.shared_case())
 
-    def run(self, bounds: Iterator[Bounds]) -> Iterator[Part]:
+    def run(self, bounds: Iterator[Bounds]) -> Generator[Part, None, None]:
         """Run all `bounds`; their parts in order, as soon as those before are there."""
         order: deque[list[Part | None]] = deque()
         slots: dict[Worker, list[Part | None]] = {}

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness import zoo
-from harness.targets import Target, load
+from harness.targets import Target, load, trusted
 from mm.jit import COMPILED
 
 from .engines import SLOW, module_of
@@ -113,7 +113,7 @@ class Hunts:
     def first_finding(self, mutant: zoo.Mutant, arch: str, engine: str, seed: int) -> Run:
         """What `engine` takes to find `mutant`."""
         if COMPILED:
-            target, counts = load(f"zoo:{mutant.name}", arch), NOT_STAGED
+            target, counts = trusted(load(f"zoo:{mutant.name}", arch)), NOT_STAGED
         else:
             target, stages = staged(mutant, arch)
             counts = stages.counts

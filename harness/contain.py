@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -34,6 +35,12 @@ PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 # guard words changed: it cannot say more, since the target may have written anywhere.
 OVERRUN_STATUS = 86
 
+# How a run that came back did so, and the bytes of what it raised that are kept.
+RETURNED, RAISED = 1, 2
+MAX_SAID = 4096
+# Lines of a traceback that are kept: the last calls and the error.
+MAX_TRACEBACK = 20
+
 
 def hang_seconds() -> float:
     """How long a run may take: MIDFOLIO_HANG_SECONDS, else ten seconds; CaseError if it is no number."""
@@ -50,10 +57,10 @@ def hang_seconds() -> float:
 
 
 class Ending(NamedTuple):
-    """How a contained run ended: a class of `harness.classes`, or "" and the return value."""
+    """How a contained run ended: a class of `harness.classes` and lines of words, or the return value."""
 
     name: str
-    how: str
+    how: tuple[str, ...]
     pages: int
 
 
@@ -107,6 +114,15 @@ def contained_workspace(workspace: Workspace) -> Workspace:
     )
 
 
+def traceback_of(error: Exception) -> tuple[str, ...]:
+    """The lines of the traceback of `error`, from the target on, the last MAX_TRACEBACK of them."""
+    inner = error.__traceback__.tb_next if error.__traceback__ else None
+    text = "".join(traceback.format_exception(type(error), error, inner))
+    # Case files are ASCII.
+    plain = text.encode("ascii", "backslashreplace").decode()
+    return tuple(plain.rstrip().splitlines()[-MAX_TRACEBACK:])
+
+
 def ending_of(exitcode: int) -> tuple[str, str]:
     """The class and the words for a process that ended so: its status, or minus the signal."""
     if exitcode < 0:
@@ -147,7 +163,7 @@ def run_contained(
     """Run `function` on `state`, whose arrays must be shared, in a child of its own."""
     limit = hang_seconds() if seconds is None else seconds
     # Its own word, which a target that ends the process with status 0 leaves clear.
-    result = shared_zeros(2)
+    result, said = shared_zeros(2), shared_zeros(MAX_SAID, np.uint8)
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
@@ -157,11 +173,15 @@ def run_contained(
         try:
             die_with_parent(parent)
             result[0] = function(state)
-            result[1] = 1
+            result[1] = RETURNED
             code = 0
+        except Exception as error:
+            text = "\n".join(traceback_of(error)).encode()[-MAX_SAID:]
+            said[: len(text)] = np.frombuffer(text, np.uint8)
+            result[1] = RAISED
         finally:
             os._exit(code)
-    return _wait(child, result, limit)
+    return _wait(child, result, said, limit)
 
 
 def die_with_parent(parent: int) -> None:
@@ -171,7 +191,7 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def _wait(child: int, result: Any, seconds: float) -> Ending:
+def _wait(child: int, result: Any, said: Any, seconds: float) -> Ending:
     watch = Watch(child, seconds)
     pause = 0.0002
     while True:
@@ -181,10 +201,12 @@ def _wait(child: int, result: Any, seconds: float) -> Ending:
         if watch.hangs():
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return Ending("target-hang", f"it did not return within {seconds:g} s", 0)
+            return Ending("target-hang", (f"it did not return within {seconds:g} s",), 0)
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
-    if result[1] == 0:
+    if result[1] == RAISED:
+        return Ending("target-raised", tuple(bytes(said[said > 0]).decode().splitlines()), 0)
+    if result[1] != RETURNED:
         name, how = ending_of(os.waitstatus_to_exitcode(status))
-        return Ending(name, how, 0)
-    return Ending("", "", int(result[0]))
+        return Ending(name, (how,), 0)
+    return Ending("", (), int(result[0]))

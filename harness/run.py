@@ -1,6 +1,5 @@
 """One case through one target, judged: arrays in, values out."""
 
-import traceback
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,16 +25,13 @@ from mm.state import (
 from .arrays import state_of
 from .case import Case
 from .classes import NUMBER
-from .contain import contained_workspace, run_contained
+from .contain import contained_workspace, run_contained, traceback_of
 from .handle import handle_of
 from .judge import judges_of
 from .relation import EXACT, reference_side
 from .sane import is_sane
 from .targets import Function, Target
 from .workspace import Workspace, set_up, workspace_for
-
-# Lines of a traceback that are kept: the last calls and the error.
-MAX_TRACEBACK = 20
 
 KINDS = {int(FLUSH): "flush", int(UNFOLD): "unfold", int(FOLD): "fold", int(NMMU): "nmmu"}
 
@@ -141,25 +137,17 @@ def judge_prepared(
     except Exception as error:
         if not target.may_raise:
             raise
-        return judge_lost(case, target.name, ours, "target-raised", _traceback(error))
+        return judge_lost(case, target.name, ours, "target-raised", traceback_of(error))
     return judge_outcome(case, target.name, workspace, ours, their_pages, batching)
-
-
-def _traceback(error: Exception) -> tuple[str, ...]:
-    """The lines of the traceback of `error`, from the target on, the last MAX_TRACEBACK of them."""
-    inner = error.__traceback__.tb_next if error.__traceback__ else None
-    text = "".join(traceback.format_exception(type(error), error, inner))
-    # Case files are ASCII.
-    plain = text.encode("ascii", "backslashreplace").decode()
-    return tuple(plain.rstrip().splitlines()[-MAX_TRACEBACK:])
 
 
 def _judge_contained(
     case: Case, target: Target, workspace: Workspace, ours: Outcome, batching: int
 ) -> Judgement:
-    ending = run_contained(target.function, workspace.theirs)
+    with np.errstate(over="ignore"):
+        ending = run_contained(target.function, workspace.theirs)
     if ending.name:
-        return judge_lost(case, target.name, ours, ending.name, (ending.how,))
+        return judge_lost(case, target.name, ours, ending.name, ending.how)
     return judge_outcome(case, target.name, workspace, ours, ending.pages, batching)
 
 

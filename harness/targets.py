@@ -14,7 +14,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mm.jit import COMPILED
@@ -22,6 +22,7 @@ from mm.state import State
 
 from . import zoo
 from .case import CaseError
+from .classes import OF_THE_RUN
 from .native import is_native, load_native
 from .relation import reference_side
 
@@ -37,29 +38,42 @@ class Target:
     function: Function
     # Can be called from the compiled campaign loop.
     compiled: bool
-    # Can take its process down, so it runs in one of its own (harness.contain).
-    contained: bool = False
-    # Python of the user's: what it raises is a finding, not an error of ours.
-    may_raise: bool = False
+    # Can take its process down or never return, so it runs in one of its own (harness.contain).
+    contained: bool = True
+    # What it raises is a finding, not an error of ours.
+    may_raise: bool = True
 
 
 def load(name: str, arch: str) -> Target:
     """The target called `name` on `arch`; CaseError with what would have been right."""
     if name == "batched":
-        return Target(name, arch, batched_side(arch), COMPILED)
+        return Target(name, arch, batched_side(arch), COMPILED, contained=False)
     if name == "reference":
-        return Target(name, arch, reference_side(arch), COMPILED)
+        return Target(name, arch, reference_side(arch), COMPILED, False, may_raise=False)
     if name.startswith("zoo:"):
         mutant = zoo.find(name.removeprefix("zoo:"))
         return Target(name, arch, zoo.load(mutant, arch), COMPILED)
     if is_native(name):
-        return Target(name, arch, load_native(name, arch), COMPILED, contained=True)
+        return Target(name, arch, load_native(name, arch), COMPILED)
     if ":" in name:
         return _own(name, arch)
     raise CaseError(
         f"unknown target {name!r}; expected batched, reference, zoo:NAME, "
         "path.so or package.module:function"
     )
+
+
+def trusted(target: Target) -> Target:
+    """`target` to be run in this process, unless it is a library.
+
+    For what would fork at each case, or must see the target run.
+    """
+    return target if is_native(target.name) else replace(target, contained=False)
+
+
+def isolated(target: Target, divergence: str) -> Target:
+    """`target`, in a process of its own if `divergence`, a class, tells of one that did not come back."""
+    return replace(target, contained=True) if divergence in OF_THE_RUN else target
 
 
 def batched_side(arch: str) -> Function:
@@ -83,7 +97,9 @@ def _own(name: str, arch: str) -> Target:
         ) from None
     if not callable(function):
         raise CaseError(f"target {name!r} is not callable; expected a function of one State")
-    return Target(name, arch, function, _has_signature(function), may_raise=True)
+    # What Python interprets may keep something between two runs, which a replay must see.
+    compiled = _has_signature(function)
+    return Target(name, arch, function, compiled, contained=compiled)
 
 
 def _has_signature(function: Any) -> bool:

@@ -268,41 +268,6 @@ def test_a_guided_campaign_outlives_its_target(
     assert any(case not in known for case in found)
 
 
-RAISES = """
-from batched.x86_64 import change_pte_range as sound
-
-def change_pte_range(state):
-    if state.facts[0].end - state.facts[0].start == 37:
-        raise ValueError("not seven and thirty")
-    return sound(state)
-
-def nothing(state):
-    pass
-"""
-
-
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_a_target_in_python_that_raises_is_a_finding(tmp_path: Path, jobs: str) -> None:
-    (tmp_path / "raises.py").write_text(RAISES)
-    path = {"PYTHONPATH": str(tmp_path)}
-    run = ("fuzz", "--arch", "x86_64", "--cases", "150", "--jobs", jobs)
-    done = midfolio(tmp_path, *run, "--target", "raises:change_pte_range", **path)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "fuzz: 150 cases, 2 cases diverge" in done.stdout
-    assert "ValueError: not seven and thirty" in done.stdout
-    assert "in change_pte_range" in done.stdout  # the traceback
-    findings = list((tmp_path / "findings").glob("target-raised-*.case"))
-    assert len(findings) == 2
-    replayed = midfolio(tmp_path, "replay", str(findings[0]), **path)
-    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
-    replayed = midfolio(
-        tmp_path, "replay", "x86_64:7.3:2:1:0", "--target", "raises:nothing", **path
-    )
-    assert replayed.returncode == 1
-    assert "diverges: target-raised" in replayed.stdout
-    assert "TypeError" in replayed.stdout
-
-
 class Broken:
     """A hunter whose own code fails."""
 

@@ -200,7 +200,7 @@ def simple_case() -> Case:
 
 
 def python_target(function: object) -> Target:
-    return Target("mine:target", "x86_64", function, False, may_raise=True)  # type: ignore[arg-type]
+    return Target("mine:target", "x86_64", function, False, contained=False)  # type: ignore[arg-type]
 
 
 def shrink_on(function: object, keep: str, pairs: int = 0) -> tuple[Shrinker, Certificate]:

@@ -17,7 +17,7 @@ from harness.differences import red
 from harness.judge import judges_of
 from harness.relation import EXACT, NONE
 from harness.run import Judgement, judge_case, judge_outcome, judge_prepared, prepare
-from harness.targets import Target, load
+from harness.targets import Target, load, trusted
 
 from ..campaign import tally_case
 from ..hunter import count_lost, primary_number
@@ -28,7 +28,7 @@ class Counted:
 
     def __init__(self, target: Target, batching: int = EXACT, denied: int = 0) -> None:
         """Count from zero; the classes of `denied` are findings besides."""
-        self.target, self.batching, self.denied = target, batching, denied
+        self.target, self.batching, self.denied = trusted(target), batching, denied
         self.tally: Any = empty_tally()
         self.seen: Any = np.zeros(classes.NR_CLASSES, np.int64)
 
@@ -70,7 +70,7 @@ class Alarm:
         """Every canary waits, the historical bug too, which only a mid-folio start shows."""
         self.waiting = [(c.name, number_of(c), c.shows) for c in canaries_of(arch)]
         self.sound = load("reference", arch)
-        self.historical: Target | None = load(HISTORICAL, arch)
+        self.historical: Target | None = trusted(load(HISTORICAL, arch))
         self.total = len(self.waiting) + 1
 
     def hear(self, case: Case) -> None:

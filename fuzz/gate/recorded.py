@@ -22,7 +22,7 @@ from harness.kernels import check_kernel
 from harness.relation import EXACT, NONE
 from harness.render import finding, plain
 from harness.run import judge_case
-from harness.targets import load
+from harness.targets import isolated, load
 from mm.jit import COMPILED, ROOT
 
 from .. import exits
@@ -108,7 +108,7 @@ def run_job(job: Job) -> Check:
     """Run one case on one target, twice."""
     started = time.perf_counter()
     case = job.source.case
-    target = load(job.target, case.arch)
+    target = isolated(load(job.target, case.arch), job.expect.divergence if job.expect else "")
     judgement = judge_case(case, target, job.batching)
     again = judge_case(case, target, job.batching)
     code, words = verdict(judgement, job.expect, job.denied, job.shows)

@@ -108,13 +108,17 @@ class Guided(Hunter):
         wanted = np.uint64(RED | self.denied if red is None else red)
         if not self.target.compiled:
             return self._hunt_python(first, last, canary, int(wanted))
-        return self._hunt(
-            self.target.function,
-            self.seed,
-            (first, last),
-            (wanted, self.cap, self.batching, canary),
-            (self.seen, self.tally),
-        )
+
+        def run(first: int) -> int:
+            return self._hunt(
+                self.target.function,
+                self.seed,
+                (first, last),
+                (wanted, self.cap, self.batching, canary),
+                (self.seen, self.tally),
+            )
+
+        return self._past_raises(run, first, last)
 
     def _hunt(
         self,

@@ -46,7 +46,7 @@ def command(
     use_interpreted()
     from harness.kernels import check_kernel
     from harness.run import judge_case
-    from harness.targets import load
+    from harness.targets import isolated, load
 
     from ..report import judgement_record, print_json
 
@@ -60,7 +60,7 @@ def command(
         shows = witnessed(source)
         for name, expected in planned(source, target):
             check_kernel(name, case.kernel)
-            loaded = load(name, case.arch)
+            loaded = isolated(load(name, case.arch), expected.divergence if expected else "")
             legal = options.legal_batching(batching, name)
             judgement = judge_case(case, loaded, legal)
             again = judge_case(case, loaded, legal)

@@ -6,7 +6,6 @@ of most cases. It also keeps a case on which `batched` itself diverges from
 passing for one that kills everything.
 """
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from ..arrays import state_of
 from ..case import Case
 from ..differences import red
 from ..run import judge_case, outcome_of
-from ..targets import Function, Target, load
+from ..targets import Function, Target, load, trusted
 
 
 class Quarry(NamedTuple):
@@ -56,8 +55,8 @@ def left_behind(case: Case, function: Function) -> tuple[Any, ...]:
 
 
 def target_of(quarry: Quarry) -> Target:
-    """The mutant as a target; what it raises is a finding, for a planted bug may raise anything."""
-    return replace(load(f"zoo:{quarry.name}", quarry.arch), may_raise=True)
+    """The mutant as a target."""
+    return trusted(load(f"zoo:{quarry.name}", quarry.arch))
 
 
 def kills(case: Case, target: Target, right: tuple[Any, ...]) -> bool:

@@ -44,10 +44,10 @@ class Trials:
 
     def unions(self, cases: Sequence[Case], sane: Sequence[bool]) -> list[int]:
         """The class bits of each of `cases`. `sane`: which are judged as sane ones."""
-        if self.target.contained:
-            return self._contained(cases, sane)
         if COMPILED and not self.target.compiled:
             return self._one_by_one(cases)
+        if self.target.contained:
+            return self._contained(cases, sane)
         try:
             return self._stacked(cases, sane)
         except Exception:
