@@ -31,11 +31,15 @@ def changed(
 
 
 def compare(
-    symmetry: Callable[..., Any], target: str, step: int, asks: tuple[str, ...]
+    symmetry: Callable[..., Any],
+    target: str,
+    step: int,
+    asks: tuple[str, ...],
+    arch: str = "x86_64",
 ) -> tuple[int, int]:
     """How many pairs were run, and how many of them had two verdicts."""
-    scope = Scope("x86_64", "7.3", 2, raw=True, asks=asks)
-    raw, canonical = (Runner(scope, load(target, "x86_64"), RED, 0) for _ in range(2))
+    scope = Scope(arch, "7.3", 2, raw=True, asks=asks)
+    raw, canonical = (Runner(scope, load(target, arch), RED, 0) for _ in range(2))
     blocks = {block.call: block for block in scope.blocks}
     pairs = differ = 0
     for block in scope.blocks:

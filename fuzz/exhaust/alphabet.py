@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from harness.case import CaseError
+from harness.case import layout_of
 from mm import flags
 from mm.state import State
 from mm.version import VERSIONS
 
-ARCHES = ("x86_64",)  # those with a file beside this one
 MAX_K = 5
 
 # Folios of every case; pages of the first two are consecutive, so that nothing but the
@@ -24,6 +23,7 @@ MAX_K = 5
 FOLIO_PAGES = 16
 # How far from the page that is due an entry lies that maps another page of its folio.
 ASTRAY = FOLIO_PAGES // 2
+INSIDE = 9  # where in a folded block the range begins
 FIRST_PFN = 0x1000
 SECOND_PFN = FIRST_PFN + FOLIO_PAGES
 ORDER_0_PFN = 0x2000
@@ -91,6 +91,32 @@ class Place(Enum):
     # The folio ends after half of the entries (rounded down), and the next one, which
     # continues it in memory, begins with its page 0.
     BORDER = "border"
+    # Inside a folded block: the other entries of it are old and clean, and so readable, ...
+    FOLDED_READ = "folded-read"
+    FOLDED_WRITE = "folded-write"
+    FOLDED_UFFD = "folded-uffd"
+    # The same, but none is folded, and the range is the end of the block: where it comes out
+    # like the others, the block can be folded.
+    LAST_READ = "last-read"
+    LAST_WRITE = "last-write"
+    LAST_UFFD = "last-uffd"
+
+    @property
+    def folded(self) -> bool:
+        """Whether the range lies in a folded block."""
+        return self.value.startswith("folded")
+
+    @property
+    def others(self) -> Right | None:
+        """The right of the block's other entries; None where the range is not in a whole block."""
+        return {"read": Right.READ, "write": Right.WRITE, "uffd": Right.UFFD}.get(
+            self.value.rpartition("-")[2]
+        )
+
+
+def places_of(arch: str) -> list[Place]:
+    """Where a range may lie: blocks are of arm64 only."""
+    return [place for place in Place if place.others is None or layout_of(arch).block > 1]
 
 
 @dataclass(frozen=True)
@@ -102,6 +128,7 @@ class Call:
     tracked: bool  # VM_SOFTDIRTY is clear: soft-dirty is tracked
     registered: bool  # VM_UFFD_WP, or VM_UFFD_RWP where the ask is about that
     place: Place
+    arch: str = "x86_64"
 
     def __str__(self) -> str:
         words = [self.ask, "shared" if self.shared else "private"]
@@ -150,18 +177,32 @@ ASKS: dict[str, Ask] = {
 PROTNONE_ASKS = ("numa", "rwp")
 
 
-def asks_of(kernel: str) -> list[str]:
-    """The names of `ASKS` that `kernel` has."""
-    return [name for name, ask in ASKS.items() if VERSIONS[kernel].uffd_rwp or not ask.rwp]
+_OF_UFFD = int(
+    flags.MM_CP_UFFD_WP
+    | flags.MM_CP_UFFD_WP_RESOLVE
+    | flags.MM_CP_UFFD_RWP
+    | flags.MM_CP_UFFD_RWP_RESOLVE
+)
+
+
+def asks_of(arch: str, kernel: str | None = None) -> list[str]:
+    """The names of `ASKS` that `arch` has, on `kernel` or on any."""
+    uffd, rwp = layout_of(arch).config.uffd_wp, kernel is None or VERSIONS[kernel].uffd_rwp
+    return [
+        name
+        for name, ask in ASKS.items()
+        if (uffd or not ask.cp_flags & _OF_UFFD) and (rwp or not ask.rwp)
+    ]
 
 
 NOT_VARIED = (
     "one window of K entries of one page table; K is the length of the range",
-    "where the range lies: `middle` and `border` only (see Place), folios of 16 pages",
+    "where the range lies: as the calls say (see Place), folios of 16 pages",
     "hardware bits: the MMU changes no entry during the call",
     "memory type, protection keys, execute permission of the entries themselves",
     "bits that no kernel sets; writable entries with the uffd bit",
-    "configuration: soft-dirty, uffd-wp and NUMA balancing on; VM_PFNMAP, VM_MIXEDMAP off",
+    "configuration: NUMA balancing, soft-dirty and uffd-wp on where the architecture has them; "
+    "VM_PFNMAP, VM_MIXEDMAP off",
     "NUMA facts: two users, node 0, normal balancing; folios are on node 0",
     "folio flags but anon (private) and dirty file (shared), and pinned in one state",
     "what is outside the range: at `middle` a clean read-only entry on each side, page 0 exclusive",
@@ -178,6 +219,8 @@ class Alphabet:
     word: Callable[[EntryState, int, int, str], int]  # (state, pfn, index, kernel)
     newprot: Callable[[Call], int]
     loop: Callable[..., int]
+    cont: int = 0  # what an entry of a folded block has besides
+    not_varied: tuple[str, ...] = ()  # besides NOT_VARIED
 
 
 @dataclass
@@ -191,11 +234,27 @@ class Fixed:
     first_page: int = field(init=False)  # of the range's first entry, in `exclusive`
 
     def __post_init__(self) -> None:
-        """Derive where the entries lie."""
-        middle = self.call.place is Place.MIDDLE
-        self.start = 1 if middle else 0
-        self.nr_ptes = self.k + 2 if middle else self.k
-        self.first_page = 1 if middle else FOLIO_PAGES - self.k // 2
+        """Derive where the entries lie. Behind them, a window of blocks is empty."""
+        place, block = self.call.place, layout_of(self.call.arch).block
+        if place is Place.BORDER:
+            self.start, self.first_page = 0, FOLIO_PAGES - self.k // 2
+        elif place is Place.MIDDLE:
+            self.start = self.first_page = 1
+        else:
+            # The folio's pages fill one block.
+            self.start = self.first_page = INSIDE if place.folded else FOLIO_PAGES - self.k
+        behind = 1 if place is Place.MIDDLE else 0
+        self.nr_ptes = -(-(self.start + self.k + behind) // block) * block
+
+    @property
+    def outside(self) -> list[int]:
+        """The entries outside the range that map their page of the folio, too."""
+        if self.call.place is Place.BORDER:
+            return []
+        if self.call.place is Place.MIDDLE:
+            return [0, self.k + 1]
+        end = self.start + self.k
+        return [*range(self.start), *range(end, FOLIO_PAGES)]
 
     @property
     def astray(self) -> int:
@@ -206,12 +265,6 @@ class Fixed:
         """The page of the large folio that entry `index` of the range maps, if it is of `kind`."""
         off = self.astray if kind is Kind.ASTRAY else 0
         return FIRST_PFN + self.first_page + index + off
-
-
-def check_arch(arch: str) -> None:
-    """Refuse an architecture that has no alphabet (CaseError)."""
-    if arch not in ARCHES:
-        raise CaseError(f"exhaust has no alphabet of {arch}; expected --arch {' or '.join(ARCHES)}")
 
 
 def alphabet_of(arch: str) -> Alphabet:
@@ -240,6 +293,9 @@ def write_fixed(alphabet: Alphabet, fixed: Fixed, state: State) -> None:
     # Page 0 of the folio, before the range: whoever takes it for a page of the range reads a
     # bit that says yes here, and no at the other place.
     state.exclusive[0] = call.place is Place.MIDDLE
+    if call.place.others is not None:
+        # What is writable is not shared.
+        state.exclusive[fixed.outside] = call.place.others is Right.WRITE
     elsewhere = fixed.first_page + fixed.astray
     state.exclusive[elsewhere : elsewhere + fixed.k] = 1
 
@@ -269,7 +325,7 @@ def vma_flags(call: Call) -> int:
     bits = ask.access | int(flags.VM_MAYREAD | flags.VM_MAYWRITE | flags.VM_MAYEXEC)
     if call.shared:
         bits |= int(flags.VM_SHARED | flags.VM_MAYSHARE)
-    if not call.tracked:
+    if layout_of(call.arch).config.soft_dirty and not call.tracked:
         bits |= int(flags.VM_SOFTDIRTY)
     if call.registered:
         bits |= int(flags.VM_UFFD_RWP if ask.rwp else flags.VM_UFFD_WP)

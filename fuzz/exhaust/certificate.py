@@ -11,7 +11,7 @@ from typing import Any
 
 from harness import classes
 
-from .alphabet import NOT_VARIED, Call, EntryState
+from .alphabet import NOT_VARIED, Call, EntryState, alphabet_of
 from .scope import Scope, Sums
 from .symmetries import (
     CALL_SYMMETRIES,
@@ -40,8 +40,8 @@ def described(scope: Scope, target: str, batching: str, sources: str) -> dict[st
 
 def left_out(scope: Scope) -> list[tuple[str, int]]:
     """Name of each symmetry, in the order of application, and how many cases it leaves out."""
-    calls = [call for call in raw_calls() if call.ask in scope.asks]
-    states = {call: raw_states() for call in calls}
+    calls = [call for call in raw_calls(scope.arch) if call.ask in scope.asks]
+    states = {call: raw_states(call) for call in calls}
     before, found = _size(states, scope.k), []
     for call_symmetry in CALL_SYMMETRIES:
         states = {call_symmetry(call): known for call, known in states.items()}
@@ -96,7 +96,7 @@ def certificate(
         "tables_unlike_the_reference": sums.differing,
         "unexplained": sum(n for union, (n, _) in sums.verdicts.items() if union & red),
         "findings": findings,
-        "not_varied": list(NOT_VARIED),
+        "not_varied": [*NOT_VARIED, *alphabet_of(scope.arch).not_varied],
     }
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from harness.invariants import judge_invariants
 from harness.judge import INPUT_CHANGED, union_of
-from harness.relation import judge_relation
 from harness.workspace import numba_workspace
 from mm.jit import rule
 from mm.state import NR_COUNTS, numba_target
@@ -35,6 +34,8 @@ NR_SUMS = 3
 CASES = 0
 RAW_CASES = 1  # that these cases stand for, themselves included
 NR_COLUMNS = 2
+
+BLOCK = 16  # entries of a contpte block, of which a window of arm64 is made
 
 # What ends a call of the loop early besides a finding.
 NO_ROOM = -1
@@ -137,6 +138,7 @@ def count_verdict(union, stands_for, verdicts, counts, sums):
 def run_cases(
     words,
     rules,
+    relate,
     reference,
     target,
     workspace,
@@ -161,12 +163,15 @@ def run_cases(
     `table[entry, state]` has the words, `exclusive[state]` the bit of the entry's page,
     `sane[state]` whether a kernel makes it in this call, `weights[state]` the raw states and
     `weight` the raw calls that it, and the call, stand for. What does not change between
-    the cases of a call stands in `workspace` (fuzz.exhaust.scope). The red case has
-    been counted, and stands in the workspace.
+    the cases of a call stands in `workspace` (fuzz.exhaust.scope). `relate` is the
+    architecture's judge_relation. The red case has been counted, and stands in the
+    workspace.
     """
     ours, theirs = workspace.ours, workspace.theirs
     start, end = workspace.case.facts[0].start, workspace.case.facts[0].end
     nr_ptes, nr_states = workspace.case.facts[0].nr_ptes, table.shape[1]
+    # A call may change all of a block.
+    seen_from, seen_to = (start, end) if nr_ptes < BLOCK else (0, nr_ptes)
     workspace.whole[0] = 0
     rest = first
     for entry in range(end - start - 1, -1, -1):
@@ -187,13 +192,13 @@ def run_cases(
             theirs.counts[i] = 0
         our_pages = reference(ours)
         their_pages = target(theirs)
-        judge_relation(words, rules, workspace, our_pages, their_pages, batching)
+        relate(words, rules, workspace, our_pages, their_pages, batching)
         judge_invariants(words, workspace, is_sane)
         union = union_of(workspace)
         sums[DIGEST] += digest_of(
-            workspace, base + np.uint64(number), union, their_pages, start, end
+            workspace, base + np.uint64(number), union, their_pages, seen_from, seen_to
         )
-        if differs(workspace, start, end):
+        if differs(workspace, seen_from, seen_to):
             sums[DIFFERING] += ONE
         times = count_verdict(union, stands_for, verdicts, counts, sums)
         if times == 0:

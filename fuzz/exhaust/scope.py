@@ -30,10 +30,9 @@ from .alphabet import (
     EntryState,
     Fixed,
     Kind,
-    Place,
+    Right,
     alphabet_of,
     asks_of,
-    check_arch,
     write_fixed,
 )
 from .loop import CASES, NO_ROOM, NR_COLUMNS, NR_SUMS, NR_VERDICTS, RAW_CASES
@@ -78,8 +77,7 @@ class Scope:
 
     def __post_init__(self) -> None:
         """Lay out the numbers."""
-        check_arch(self.arch)
-        known = asks_of(self.kernel)
+        known = asks_of(self.arch, self.kernel)
         unknown = set(self.asks) - set(known)
         if unknown:
             raise CaseError(f"unknown flags {min(unknown)!r}; expected some of {', '.join(known)}")
@@ -88,18 +86,18 @@ class Scope:
             raise CaseError(f"cannot enumerate {self.k} entries; expected 1 to {MAX_K}")
         self.blocks = []
         if self.raw or self.k == 1:
-            self._lay_out(raw_calls(), self.k, raw=True, weight=1)
+            self._lay_out(raw_calls(self.arch), self.k, raw=True, weight=1)
         else:
             # What stands alone is enumerated whole as a case of one entry, beside those of
             # K entries: it stands for none of them.
-            self._lay_out(raw_calls(), 1, raw=True, weight=0)
-            self._lay_out(canonical_calls(), self.k, raw=False)
+            self._lay_out(raw_calls(self.arch), 1, raw=True, weight=0)
+            self._lay_out(canonical_calls(self.arch), self.k, raw=False)
 
     def _lay_out(self, calls: list[Call], k: int, *, raw: bool, weight: int | None = None) -> None:
         for call in calls:
             if call.ask not in self.asks:
                 continue
-            states = raw_states() if raw else canonical_states(call)
+            states = raw_states(call) if raw else canonical_states(call)
             weights = [1] * len(states) if raw else states_for(call)
             stands_for = calls_for(call) if weight is None else weight
             self.blocks.append(
@@ -167,7 +165,8 @@ class Runner:
         self.red = np.uint64(red)
         self.alphabet: Alphabet = alphabet_of(scope.arch)
         self.reference = reference_side(scope.arch)
-        state = empty_state(MAX_K + 2, NR_FOLIOS, NR_PAGES)
+        block = layout_of(scope.arch).block
+        state = empty_state(-(-(MAX_K + 2) // block) * block, NR_FOLIOS, NR_PAGES)
         set_kernel(state.facts[0], VERSIONS[scope.kernel], layout_of(scope.arch).config)
         self.workspace = workspace_for(state)
         self.digits = np.zeros(MAX_K, np.int64)
@@ -182,19 +181,10 @@ class Runner:
         write_fixed(self.alphabet, fixed, case)
         self.first_page = fixed.first_page
         case.ptes[:] = 0
-        if block.call.place is Place.MIDDLE:
-            for at in (0, fixed.nr_ptes - 1):
-                outside = self.alphabet.word(
-                    EntryState(Kind.FOLIO), fixed.pfn(at - 1), 0, self.scope.kernel
-                )
-                case.ptes[at] = np.uint64(outside)
-        words = [
-            [
-                self.alphabet.word(s, fixed.pfn(i, s.kind), i, self.scope.kernel)
-                for s in block.states
-            ]
-            for i in range(block.k)
-        ]
+        other = EntryState(Kind.FOLIO, block.call.place.others or Right.READ)
+        for at in fixed.outside:
+            case.ptes[at] = np.uint64(self._word(fixed, other, at - fixed.start))
+        words = [[self._word(fixed, s, i) for s in block.states] for i in range(block.k)]
         own_page = (Kind.FOLIO, Kind.PROTNONE, Kind.NONE)
         exclusive = [s.exclusive and s.kind in own_page for s in block.states]
         self.tables = (
@@ -206,6 +196,12 @@ class Runner:
         self.workspace.theirs.counts[:NR_COUNTS] = 0
         self.at = block
 
+    def _word(self, fixed: Fixed, state: EntryState, index: int) -> int:
+        """The word of entry `index` of the range, or beside it, in `state`."""
+        pfn = fixed.pfn(index, state.kind)
+        word = self.alphabet.word(state, pfn, index, self.scope.kernel)
+        return word | (self.alphabet.cont if fixed.call.place.folded else 0)
+
     def _sane(self, block: Block, fixed: Fixed, words: Any, exclusive: list[bool]) -> Any:
         """Which states are sane in the call: the rules judge one entry at a time."""
         # Built once and varied: a case from arrays costs more than judging it.
@@ -215,11 +211,15 @@ class Runner:
         for digit in range(len(block.states)):
             ptes = list(fixed_case.ptes)
             ptes[fixed.start : fixed.start + block.k] = [0] * block.k
-            ptes[fixed.start] = words[0][digit]
+            # A folded block is whole, or it is not sane: all entries are in this state then.
+            like = block.k if block.call.place.folded else 1
+            for index in range(like):
+                ptes[fixed.start + index] = words[index][digit]
             folios = list(fixed_case.folios)
-            others = folios[row].exclusive & ~(1 << page)
-            bit = int(exclusive[digit]) << page
-            folios[row] = replace(folios[row], exclusive=others | bit)
+            pages = (1 << like) - 1 << page
+            others = folios[row].exclusive & ~pages
+            bits = pages if exclusive[digit] else 0
+            folios[row] = replace(folios[row], exclusive=others | bits)
             sane[digit] = is_sane(replace(fixed_case, ptes=tuple(ptes), folios=tuple(folios)))
         return sane
 

@@ -7,10 +7,23 @@ two alphabets; docs/exhaust.md has the figures.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 
-from .alphabet import ASKS, PROTNONE_ASKS, Call, EntryState, Kind, Place, Right, access_index
+from harness.case import layout_of
+from mm.version import Config
+
+from .alphabet import (
+    PROTNONE_ASKS,
+    Call,
+    EntryState,
+    Kind,
+    Right,
+    access_index,
+    asks_of,
+    places_of,
+)
 
 _BOOLS = (False, True)
 
@@ -47,11 +60,11 @@ def lone_is_lone(call: Call, state: EntryState) -> EntryState:
 
     All of them, in every call, are among the cases of one entry, which each run has.
     """
-    del call
     kind = _LONE_KINDS.get(state.kind, state.kind)
     if kind is Kind.ORDER_0:
         if state.right is Right.WRITE:
-            return EntryState(kind, Right.WRITE, True, True, True, True)
+            soft_dirty = layout_of(call.arch).config.soft_dirty
+            return EntryState(kind, Right.WRITE, True, True, soft_dirty, True)
         return EntryState(kind, accessed=True)
     if kind in (Kind.FOLIO, Kind.PROTNONE, Kind.ASTRAY):
         return state
@@ -72,24 +85,48 @@ CALL_SYMMETRIES = (tracking_is_unread,)
 STATE_SYMMETRIES = (unmapped_is_unread, lone_is_lone, exclusive_is_unread)
 
 
-def raw_calls() -> list[Call]:
+def raw_calls(arch: str) -> list[Call]:
     """Every ask in every VMA at every place."""
-    return [Call(*parts) for parts in product(ASKS, _BOOLS, _BOOLS, _BOOLS, Place)]
+    config = layout_of(arch).config
+    tracked, registered = (_BOOLS if on else (False,) for on in (config.soft_dirty, config.uffd_wp))
+    parts = product(asks_of(arch), _BOOLS, tracked, registered, places_of(arch))
+    return [Call(*values, arch=arch) for values in parts]
 
 
-def raw_states() -> list[EntryState]:
-    """Every state of an entry: 130."""
+def raw_states(call: Call) -> list[EntryState]:
+    """Every state that an entry may be in where `call` is made: of x86_64 130."""
+    config = layout_of(call.arch).config
+    others = call.place.others
+    if call.place.folded and others is not None:
+        return [EntryState(Kind.FOLIO, others, *bits) for bits in _bits(config)]
+    return [
+        state
+        for state in _all_states(config)
+        if config.uffd_wp or (state.right is not Right.UFFD and state.kind is not _MARKER)
+    ]
+
+
+_MARKER = Kind.MARKER_UFFD_WP
+
+
+def _bits(config: Config) -> Iterator[tuple[bool, bool, bool, bool]]:
+    """Each dirty, accessed, soft-dirty, exclusive."""
+    soft_dirty = _BOOLS if config.soft_dirty else (False,)
+    return product(_BOOLS, _BOOLS, soft_dirty, _BOOLS)
+
+
+def _all_states(config: Config) -> list[EntryState]:
     read_only = (Right.READ, Right.UFFD)
+    soft = _BOOLS if config.soft_dirty else (False,)
     states = []
     for kind, rights in ((Kind.FOLIO, tuple(Right)), (Kind.PROTNONE, read_only)):
-        for right, dirty, accessed in product(rights, _BOOLS, _BOOLS):
-            for soft_dirty, exclusive in product(_BOOLS, _BOOLS):
-                states.append(EntryState(kind, right, dirty, accessed, soft_dirty, exclusive))
-    for right, dirty, soft_dirty, exclusive in product(Right, _BOOLS, _BOOLS, _BOOLS):
+        for right, bits in product(rights, _bits(config)):
+            states.append(EntryState(kind, right, *bits))
+    for right, dirty, soft_dirty, exclusive in product(Right, _BOOLS, soft, _BOOLS):
         states.append(EntryState(Kind.ORDER_0, right, dirty, True, soft_dirty, exclusive))
     states += [EntryState(Kind.NONE, exclusive=on) for on in _BOOLS]
-    states += [EntryState(Kind.ZERO_PAGE, soft_dirty=on) for on in _BOOLS]
-    for right, soft_dirty, exclusive in product(read_only, _BOOLS, _BOOLS):
+    states += [EntryState(Kind.ZERO_PAGE, soft_dirty=on) for on in soft]
+    for right, soft_dirty, exclusive in product(read_only, soft, _BOOLS):
         states.append(EntryState(Kind.SWAP, right, soft_dirty=soft_dirty, exclusive=exclusive))
     states += [
         EntryState(kind)
@@ -97,7 +134,9 @@ def raw_states() -> list[EntryState]:
         if kind.value.startswith(("migration", "device", "hwpoison", "marker"))
     ]
     states.append(EntryState(Kind.ASTRAY))
-    states.append(EntryState(Kind.ASTRAY, Right.WRITE, dirty=True, accessed=True, soft_dirty=True))
+    states.append(
+        EntryState(Kind.ASTRAY, Right.WRITE, dirty=True, accessed=True, soft_dirty=soft[-1])
+    )
     states += [EntryState(Kind.PINNED, right) for right in (Right.READ, Right.WRITE)]
     return states
 
@@ -116,22 +155,22 @@ def canonical_state(call: Call, state: EntryState) -> EntryState:
     return state
 
 
-def canonical_calls() -> list[Call]:
+def canonical_calls(arch: str) -> list[Call]:
     """The calls that stand for all, in the order of the raw ones."""
-    return list(dict.fromkeys(canonical_call(call) for call in raw_calls()))
+    return list(dict.fromkeys(canonical_call(call) for call in raw_calls(arch)))
 
 
 def canonical_states(call: Call) -> list[EntryState]:
     """The states that stand for all in `call`, in the order of the raw ones."""
-    return list(dict.fromkeys(canonical_state(call, state) for state in raw_states()))
+    return list(dict.fromkeys(canonical_state(call, state) for state in raw_states(call)))
 
 
 def calls_for(call: Call) -> int:
     """How many raw calls canonical `call` stands for, itself included."""
-    return sum(canonical_call(other) == call for other in raw_calls())
+    return sum(canonical_call(other) == call for other in raw_calls(call.arch))
 
 
 def states_for(call: Call) -> list[int]:
     """How many raw states each of the canonical ones in `call` stands for, itself included."""
-    counts = Counter(canonical_state(call, state) for state in raw_states())
+    counts = Counter(canonical_state(call, state) for state in raw_states(call))
     return [counts[state] for state in canonical_states(call)]
