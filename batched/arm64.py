@@ -95,7 +95,7 @@ def masks_of(facts):
         devmap=PTE_DEVMAP if facts.devmap != 0 else NONE,
         newprot=facts.newprot & TAKEN,
         page_none=PAGE_NONE & TAKEN,
-        # The type bits, too, until v6.17.
+        # The type bits, too, until ced841702ee7, v6.13.
         cont=PTE_CONT | PTE_TYPE_MASK if facts.mkcont_sets_type != 0 else PTE_CONT,
         # pte_protnone() is a part of NUMA balancing until RWP needs it, too
         # (ARCH_HAS_PTE_PROTNONE, 7.3).

@@ -47,7 +47,7 @@ class Version(NamedTuple):
     uffd_rwp: bool  # MM_CP_UFFD_RWP, VM_UFFD_RWP: 7.3
     flush_elision: bool  # arm64 has a pte_needs_flush of its own: v6.19
     contpte_early_stop: bool  # arm64 contpte_ptep_get stops early: v6.17
-    mkcont_sets_type: bool  # arm64 pte_mkcont sets the two type bits too: until v6.17
+    mkcont_sets_type: bool  # arm64 pte_mkcont sets the two type bits too: until v6.13
 
 
 VERSIONS: dict[str, Version] = {
@@ -79,7 +79,7 @@ VERSIONS: dict[str, Version] = {
             uffd_rwp=False,
             flush_elision=False,
             contpte_early_stop=False,
-            mkcont_sets_type=True,
+            mkcont_sets_type=False,
         ),
         Version(
             name="6.17",

@@ -96,8 +96,8 @@ def test_what_an_entry_is(word, none, present, protnone):
     assert bool(arm64.pte_protnone(masks, pte)) is protnone
 
 
-# Wild: entries that a table of a higher level would have. Folding makes them pages until 6.17.
-@pytest.mark.parametrize(("kernel", "type_bits"), [("6.16", 0b11), ("6.17", 0b01)])
+# Wild: entries that a table of a higher level would have. Folding makes them pages until 6.13.
+@pytest.mark.parametrize(("kernel", "type_bits"), [("6.12", 0b11), ("6.16", 0b01)])
 def test_folding_sets_the_type(kernel, type_bits):
     ptes = tuple(RO & ~0b10 | 0x12340 + i << 12 for i in range(16))
     call, folio = Call(0, RO, 0, 16), Folio(0x12340, 16, int(f.FOLIO_ANON))

@@ -363,7 +363,7 @@ pinned_in_any_vma         .     .     .     .     x
 uffd_rwp                  .     .     .     .     x
 flush_elision             .     .     .     .     x
 contpte_early_stop        .     .     x     x     x
-mkcont_sets_type          x     x     .     .     .
+mkcont_sets_type          x     .     .     .     .
 """
 
 

@@ -43,7 +43,7 @@ DIRTY_BY_FOLD = classes.bit("dirty-by-fold")
 MAY_BE_DIRTY = 1
 MAY_BE_ACCESSED = 2
 SHARED = 3
-# Bits that it sets in all of them: pte_mkcont() until 6.16 sets the type bits, too.
+# Bits that it sets in all of them: pte_mkcont() until 6.12 sets the type bits, too.
 IS_TYPED = 4
 # And the RDONLY of the last entry, which the others may lack only if they are wild.
 LOSES_RDONLY = 8

@@ -195,7 +195,7 @@ def revoked(state, old, new):
 def repainted(old, new):
     """Whether `new` is `old` after its block was folded or unfolded: CONT may change, A/D be set.
 
-    So may the type bits, which pte_mkcont() sets until 6.16 (wild).
+    So may the type bits, which pte_mkcont() sets until 6.12 (wild).
     """
     if (old & arm64.PTE_VALID) == ZERO or (old & ~new & arm64.PTE_TABLE_BIT) != ZERO:
         return False
