@@ -204,6 +204,19 @@ def test_without_batches_nothing_is_merged(before):
     assert found_by(judgement, RED)
 
 
+@pytest.mark.parametrize(
+    ("target", "batching"), [("reference", NONE), ("batched", EXACT), ("batched", ANY)]
+)
+def test_dirty_by_the_call_itself_is_shared_by_nobody(target, batching):
+    """Wild: a newprot with DBM and without RDONLY makes each entry dirty, whatever its batch is."""
+    case = drawn_case("[-----]-----------", newprot=RW & ~RDONLY, vm=SHARED)
+    assert left_by(target, case, batching) == ("WWWWW-----------", "", {})
+    # What the merge adds then is PTE_DIRTY alone.
+    case = drawn_case("[---d-]-----------", newprot=RW & ~RDONLY, vm=SHARED)
+    merged = {"dirty-moved": "0-2,4"} if target == "batched" else {}
+    assert left_by(target, case, batching)[2] == merged
+
+
 # What no kernel leaves: before, after, what it invalidates, what rings.
 NOT_LEGAL: list[tuple[str, str, str, dict[str, str], Arguments]] = [
     # A cut block shares its bits throughout, outside the range too.

@@ -101,7 +101,7 @@ def yields(words, state, result, word, shared):
 def sharing_classes(words, workspace, index, word):
     """The explained classes of `word`: whose accessed and dirty bits entry `index` has."""
     case = workspace.case
-    before, merged = workspace.before[index], workspace.result[index]
+    before, own, merged = workspace.before[index], workspace.own[index], workspace.result[index]
     taken = case.ptes[index] ^ case.hardware[index]
     found = ZERO
     if words.accessed(word) and not words.accessed(taken):
@@ -111,7 +111,9 @@ def sharing_classes(words, workspace, index, word):
             found = found | ACCESSED_MERGED
         else:
             found = found | ACCESSED_BY_FOLD
-    if words.dirty(word) and not words.dirty(taken):
+    # What the call itself makes dirty has it from nobody: newprot with DBM, but not RDONLY (wild).
+    by_call = words.dirty(own) and not words.dirty(before)
+    if words.dirty(word) and not words.dirty(taken) and not by_call:
         if words.dirty(before):
             found = found | DIRTY_BY_UNFOLD
         elif words.dirty(merged):
