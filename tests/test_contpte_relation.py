@@ -527,9 +527,7 @@ def test_fold_sets_the_type_bits_of_older_kernels():
         of_kernel = case.replace(kernel=kernel)
         # Before 6.19 what is changed is flushed, whatever that is.
         outcome = {"flush": "-" * 15 + ("-" if kernel == "7.3" else "f"), "implicit": rows("+0")}
-        assert (
-            judged(of_kernel, right, **outcome, batching=NONE, kinds=("divergence",)).all == set()
-        )
+        assert judged(of_kernel, right, **outcome, batching=NONE).all == set()
         found = judged(of_kernel, wrong, **outcome, batching=NONE, kinds=("divergence",))
         assert places(found.entries, found.case) == {
             "outside-changed": "0-14",

@@ -6,7 +6,7 @@ have folded may have them in all 16. Words, batches, flushes and the rest are
 those of `harness.relation`.
 """
 
-from mm.arm64 import CONT_PTES, PTE_CONT, PTE_RDONLY, PTE_TYPE_MASK
+from mm.arm64 import CONT_PTES, PTE_CONT, PTE_DIRTY, PTE_RDONLY, PTE_TYPE_MASK
 from mm.jit import jit, rule
 from reference.walk import change_present
 
@@ -178,7 +178,8 @@ def judge_changed(words, rules, workspace, index, shared, batching):
     if words.writable(word) and not words.writable(own):
         found = found | WRITE_BY_MERGED_DIRTY
     elif (
-        bare != own
+        # Not for the type bits that a fold of 6.12 sets.
+        (bare ^ own) & (PTE_DIRTY | PTE_RDONLY) != ZERO
         and words.dirty(bare) == words.dirty(own)
         and (words.accessed(bare) == words.accessed(own))
     ):
