@@ -48,7 +48,7 @@ class Arch(NamedTuple):
     pte_modify_none: Rule  # (masks, word) -> word with PAGE_NONE
     pte_mkuffd: Rule  # (masks, word) -> word
     pte_clear_uffd: Rule  # (masks, word) -> word
-    pte_mkwrite: Rule  # (word) -> word
+    pte_mkwrite: Rule  # (masks, word) -> word
     pte_needs_flush: Rule  # (masks, old, new)
     # Swap-like entries.
     swp_type: Rule  # (word) -> int64

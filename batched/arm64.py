@@ -80,6 +80,7 @@ class Masks(NamedTuple):
     newprot: np.uint64  # what pte_modify takes from the new protection
     page_none: np.uint64  # what pte_modify takes from PAGE_NONE
     cont: np.uint64  # what pte_mkcont sets
+    clean: np.uint64  # what pte_mkwrite clears in a clean entry
     has_protnone: bool
     flushes_always: bool
     swp_soft_dirty: np.uint64
@@ -97,6 +98,8 @@ def masks_of(facts):
         page_none=PAGE_NONE & TAKEN,
         # The type bits, too, until ced841702ee7, v6.13.
         cont=PTE_CONT | PTE_TYPE_MASK if facts.mkcont_sets_type != 0 else PTE_CONT,
+        # Until 143937ca51cc, v6.18, who may write counts as one who has.
+        clean=PTE_RDONLY if facts.mkwrite_dirties != 0 else NONE,
         # pte_protnone() is a part of NUMA balancing until RWP needs it, too
         # (ARCH_HAS_PTE_PROTNONE, 7.3).
         has_protnone=facts.numa_balancing != 0 or facts.uffd_rwp != 0,
@@ -195,9 +198,9 @@ def pte_mkuffd(masks, pte):
 
 
 @rule
-def pte_mkwrite(pte):
+def pte_mkwrite(masks, pte):
     """`pte` made writable; a clean one stays read-only until the hardware marks it dirty."""
-    rdonly = PTE_RDONLY if pte & PTE_DIRTY != NONE else NONE
+    rdonly = PTE_RDONLY if pte & PTE_DIRTY != NONE else masks.clean
     return (pte | PTE_WRITE) & ~rdonly
 
 

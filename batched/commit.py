@@ -46,7 +46,7 @@ def prot_commit_flush_ptes(arch, state, call, masks, index, nr, idx, set_write, 
     old_at = old + idx * arch.pfn_step(masks, old)
     new_at = new + idx * arch.pfn_step(masks, new)
     if set_write:
-        new_at = arch.pte_mkwrite(new_at)
+        new_at = arch.pte_mkwrite(masks, new_at)
     arch.modify_prot_commit_ptes(state, call, masks, at, nr, old_at, new_at)
     trace.commit(state, at, nr, 1 if set_write else 0)
     if arch.pte_needs_flush(masks, old_at, new_at):

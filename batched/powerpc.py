@@ -182,7 +182,7 @@ def pte_mkuffd(masks, pte):
 
 
 @rule
-def pte_mkwrite(pte):
+def pte_mkwrite(masks, pte):
     """`pte` made writable, and readable with it."""
     return pte | PAGE_RW
 

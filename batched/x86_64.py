@@ -232,7 +232,7 @@ def pte_mkuffd(masks, pte):
 
 
 @rule
-def pte_mkwrite(pte):
+def pte_mkwrite(masks, pte):
     """`pte` made writable, in a VMA that is no shadow stack."""
     return unsave_dirty(pte | PAGE_RW)
 

@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 /* Changes whenever a layout or a number below does. */
-#define MIDFOLIO_ABI 1
+#define MIDFOLIO_ABI 2
 
 /* What a library says of itself: the ABI it was built for, and its architecture. */
 #define MIDFOLIO_TARGET(arch)                                     \
@@ -75,6 +75,7 @@ struct midfolio_facts {
 	int64_t flush_elision;
 	int64_t contpte_early_stop;
 	int64_t mkcont_sets_type;
+	int64_t mkwrite_dirties;
 	/* Swap types of this kernel; -1 where it has none. */
 	int64_t swp_hwpoison;
 	int64_t swp_migration_read;

@@ -21,7 +21,7 @@ from mm.state import State
 from .case import CaseError
 from .contain import OVERRUN_STATUS
 
-ABI = 1
+ABI = 2
 HEADER = ROOT / "harness" / "midfolio_target.h"
 SYMBOL = "midfolio_change_pte_range"
 

@@ -66,6 +66,7 @@ FACTS = _record(
         ("flush_elision", "i8"),
         ("contpte_early_stop", "i8"),
         ("mkcont_sets_type", "i8"),
+        ("mkwrite_dirties", "i8"),
         # SwapTypes
         ("swp_hwpoison", "i8"),
         ("swp_migration_read", "i8"),

@@ -48,6 +48,7 @@ class Version(NamedTuple):
     flush_elision: bool  # arm64 has a pte_needs_flush of its own: v6.19
     contpte_early_stop: bool  # arm64 contpte_ptep_get stops early: v6.17
     mkcont_sets_type: bool  # arm64 pte_mkcont sets the two type bits too: until v6.13
+    mkwrite_dirties: bool  # arm64 pte_mkwrite makes the entry dirty: until 6.12.56, 6.17.6, v6.18
 
 
 VERSIONS: dict[str, Version] = {
@@ -66,6 +67,7 @@ VERSIONS: dict[str, Version] = {
             flush_elision=False,
             contpte_early_stop=False,
             mkcont_sets_type=True,
+            mkwrite_dirties=False,
         ),
         Version(
             name="6.16",
@@ -80,6 +82,7 @@ VERSIONS: dict[str, Version] = {
             flush_elision=False,
             contpte_early_stop=False,
             mkcont_sets_type=False,
+            mkwrite_dirties=True,
         ),
         Version(
             name="6.17",
@@ -94,6 +97,7 @@ VERSIONS: dict[str, Version] = {
             flush_elision=False,
             contpte_early_stop=True,
             mkcont_sets_type=False,
+            mkwrite_dirties=False,
         ),
         Version(
             name="6.18",
@@ -108,6 +112,7 @@ VERSIONS: dict[str, Version] = {
             flush_elision=False,
             contpte_early_stop=True,
             mkcont_sets_type=False,
+            mkwrite_dirties=False,
         ),
         Version(
             name="7.3",
@@ -122,6 +127,7 @@ VERSIONS: dict[str, Version] = {
             flush_elision=True,
             contpte_early_stop=True,
             mkcont_sets_type=False,
+            mkwrite_dirties=False,
         ),
     )
 }

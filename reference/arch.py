@@ -44,7 +44,7 @@ class Arch(NamedTuple):
     pte_soft_dirty: Callable[..., Any]  # facts, pte -> bool
     pte_uffd: Callable[..., Any]  # facts, pte -> bool
     pte_modify: Callable[..., Any]  # facts, pte, newprot as a pte -> pte
-    pte_mkwrite: Callable[..., Any]  # pte -> pte
+    pte_mkwrite: Callable[..., Any]  # facts, pte -> pte
     pte_mkuffd: Callable[..., Any]  # facts, pte -> pte
     pte_clear_uffd: Callable[..., Any]  # facts, pte -> pte
     pte_needs_flush: Callable[..., Any]  # facts, old pte, new pte -> bool

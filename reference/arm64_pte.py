@@ -259,9 +259,14 @@ def pte_wrprotect(pte):
 
 
 @rule
-def pte_mkwrite(pte):
-    """`pte` made writable, in a VMA that is no shadow stack: pte_mkwrite_novma()."""
-    return _with_state(pte, True, pte.rdonly and not pte.dirty, pte.dirty)
+def pte_mkwrite(facts, pte):
+    """`pte` made writable, in a VMA that is no shadow stack: pte_mkwrite_novma().
+
+    A clean one stays clean since 143937ca51cc (v6.18; stable 6.12.56 and 6.17.6).
+    Before, it was dirty by the hardware's mark at once, written to or not.
+    """
+    dirty = pte.dirty or facts.mkwrite_dirties != 0
+    return _with_state(pte, True, pte.rdonly and not dirty, pte.dirty)
 
 
 @rule

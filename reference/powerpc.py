@@ -199,7 +199,7 @@ def pte_clear_uffd(facts, pte):
 
 
 @rule
-def pte_mkwrite(pte):
+def pte_mkwrite(facts, pte):
     """`pte` made writable, and readable with it: pte_mkwrite_novma()."""
     return Pte(
         execute=pte.execute,

@@ -69,7 +69,7 @@ def change_present(arch, state, old):
         new = arch.pte_modify(facts, new, arch.decode(facts, arch.page_none))
     wants_write = rules.asks_for(facts, flags.MM_CP_TRY_CHANGE_WRITABLE)
     if wants_write and not arch.pte_write(new) and rules.may_become_writable(arch, state, pte, new):
-        new = arch.pte_mkwrite(new)
+        new = arch.pte_mkwrite(facts, new)
     return Changed(arch.encode(facts, new), arch.pte_needs_flush(facts, pte, new))
 
 

@@ -245,7 +245,7 @@ def pte_wrprotect(pte):
 
 
 @rule
-def pte_mkwrite(pte):
+def pte_mkwrite(facts, pte):
     """`pte` made writable, in a VMA that is no shadow stack."""
     return unsave_dirty(_with(pte, True, pte.dirty, pte.saved_dirty, pte.uffd, pte.pfn_field))
 

@@ -96,6 +96,26 @@ def test_what_an_entry_is(word, none, present, protnone):
     assert bool(arm64.pte_protnone(masks, pte)) is protnone
 
 
+# 6.16 alone lacks 143937ca51cc of v6.18, which 6.12 and 6.17 got in stable releases.
+@pytest.mark.parametrize("kernel", ["6.12", "6.16", "6.17", "6.18", "7.3"])
+@pytest.mark.parametrize("old", [RO | 0x1234_5000, RO | 1 << 55 | 0x1234_5000])
+def test_an_upgrade_makes_no_clean_entry_dirty_but_in_6_16(old, kernel):
+    case = Case(
+        arch="arm64",
+        kernel=kernel,
+        config=CONFIG,
+        vma=Vma(PRIVATE),
+        call=Call(TRY, RO, 0, 1),
+        ptes=(old,) + (0,) * 15,
+        folios=(Folio(0x12345, 1, int(f.FOLIO_ANON), 0, 1),),
+    )
+    state = state_of(case)
+    with np.errstate(over="ignore"):
+        change_pte_range(state)
+    dirty = kernel == "6.16" or old & 1 << 55
+    assert int(state.ptes[0]) == old & (~(1 << 7) if dirty else -1) | 1 << 51
+
+
 # Wild: entries that a table of a higher level would have. Folding makes them pages until 6.13.
 @pytest.mark.parametrize(("kernel", "type_bits"), [("6.12", 0b11), ("6.16", 0b01)])
 def test_folding_sets_the_type(kernel, type_bits):

@@ -217,6 +217,15 @@ def test_dirty_by_the_call_itself_is_shared_by_nobody(target, batching):
     assert left_by(target, case, batching)[2] == merged
 
 
+def test_an_upgrade_of_6_16_makes_dirty_by_itself():
+    """Nobody shares it, and a block whose last entry it completes is dirty throughout."""
+    case = drawn_case("-[--]-------------", cp=TRY, kernel="6.16")
+    assert left_by("reference", case, NONE)[2] == {}
+    case = drawn_case("wwwwwwwwwwwwwww[-]", cp=TRY, kernel="6.16")
+    classes = {"dirty-by-fold": "0-14", "dirty-moved": "15"}
+    assert left_by("reference", case, NONE) == ("<xxxxxxxxxxxxxxxx>", "+0", classes)
+
+
 # What no kernel leaves: before, after, what it invalidates, what rings.
 NOT_LEGAL: list[tuple[str, str, str, dict[str, str], Arguments]] = [
     # A cut block shares its bits throughout, outside the range too.

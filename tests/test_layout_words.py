@@ -364,6 +364,7 @@ uffd_rwp                  .     .     .     .     x
 flush_elision             .     .     .     .     x
 contpte_early_stop        .     .     x     x     x
 mkcont_sets_type          x     .     .     .     .
+mkwrite_dirties           .     x     .     .     .
 """
 
 

@@ -354,7 +354,7 @@ def test_a_child_whose_parent_ended_before_it_could_ask_ends_too() -> None:
     ("text", "says"),
     [
         ("int x;", "has no midfolio_abi"),
-        ("#include <stdint.h>\nconst uint64_t midfolio_abi = 99;", "built for ABI 99; expected 1"),
+        ("#include <stdint.h>\nconst uint64_t midfolio_abi = 99;", "built for ABI 99; expected 2"),
         ('#include "midfolio_target.h"\nMIDFOLIO_TARGET("arm64")', "is of arm64"),
         (
             '#include "midfolio_target.h"\nMIDFOLIO_TARGET("x86_64")',

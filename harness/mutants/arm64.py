@@ -242,8 +242,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="mkwrite-keeps-rdonly",
         file="arm64.py",
-        find="    rdonly = PTE_RDONLY if pte & PTE_DIRTY != NONE else NONE\n",
-        replace="    rdonly = NONE\n",
+        find="    rdonly = PTE_RDONLY if pte & PTE_DIRTY != NONE else masks.clean\n",
+        replace="    rdonly = masks.clean\n",
         why="an upgraded dirty entry stays read-only to the hardware",
         origin="CP4, in pte_mkwrite()",
         shows="bits-changed",

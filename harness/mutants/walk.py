@@ -366,7 +366,7 @@ MUTANTS: tuple[Mutant, ...] = (
         replace=(
             "    new = arch.pte_modify(masks, old)\n"
             "    if asks(call, MM_CP_PROT_NUMA) and arch.pte_write(old):\n"
-            "        new = arch.pte_mkwrite(new)\n"
+            "        new = arch.pte_mkwrite(masks, new)\n"
             "    if asks(call, UFFD_SET):\n"
         ),
         why="a NUMA scan keeps the write permission in entries that it makes inaccessible",
