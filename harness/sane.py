@@ -23,6 +23,11 @@ _RWP = int(flags.MM_CP_UFFD_RWP)
 _RWP_RESOLVE = int(flags.MM_CP_UFFD_RWP_RESOLVE)
 _CALLS = {0, _TRY, _NUMA, _WP, _WP_RESOLVE, _WP_RESOLVE | _TRY}
 _RWP_CALLS = {_RWP, _RWP_RESOLVE, _RWP_RESOLVE | _TRY}
+# The calls of each mode of userfaultfd, and the VMAs that it is registered for.
+_UFFD_MODES = {
+    _WP | _WP_RESOLVE: int(flags.VM_UFFD_WP),
+    _RWP | _RWP_RESOLVE: int(flags.VM_UFFD_RWP),
+}
 _UFFD_CALLS = _WP | _WP_RESOLVE | _RWP | _RWP_RESOLVE
 
 SANITY = {"x86_64": x86_64.SANITY, "arm64": arm64.SANITY, "powerpc": powerpc.SANITY}
@@ -53,6 +58,10 @@ def _call_rules(case: Case) -> Iterator[str]:
     version = VERSIONS[case.kernel]
     if cp not in _CALLS and not (version.uffd_rwp and cp in _RWP_CALLS):
         yield "cp-flags-of-a-caller"
+    elif case.config.uffd_wp and any(
+        cp & calls and not vm & mode for calls, mode in _UFFD_MODES.items()
+    ):
+        yield "uffd-call-means-registered"
     if cp & _TRY and not vm & int(flags.VM_WRITE):
         yield "try-needs-vm-write"
     if cp & (_NUMA | _RWP):
@@ -69,6 +78,8 @@ def _call_rules(case: Case) -> Iterator[str]:
         yield "uffd-rwp-exists"
     if not case.config.uffd_wp and (vm & UFFD or cp & _UFFD_CALLS):
         yield "uffd-is-configured"
+    if vm & UFFD == UFFD:
+        yield "uffd-has-one-mode"
     if vm & int(flags.VM_SOFTDIRTY) and not case.layout.swap.soft_dirty:
         yield "soft-dirty-exists"
 

@@ -22,6 +22,7 @@ VECTORS = sorted((ROOT / "corpus/vectors").glob("*/*.jsonl.*"))
 RWP = int(f.MM_CP_UFFD_RWP)
 EXEC = int(f.VM_READ | f.VM_EXEC | f.VM_MAYREAD | f.VM_MAYEXEC | f.VM_SOFTDIRTY)
 UFFD = PRIVATE | int(f.VM_UFFD_WP)
+RWP_VMA = PRIVATE | int(f.VM_UFFD_RWP)
 PFNMAP = PRIVATE | int(f.VM_PFNMAP)
 WP_MARKER, GUARD = "0xfffffffffffffc00", "0xfffffffffffff600"
 
@@ -33,13 +34,20 @@ def one(entry: str, **case) -> Case:
 
 # The rule, a case that breaks it and nothing else, and a near one that keeps it.
 RULES = [
-    ("cp-flags-of-a-caller", one("A1s", cp=WP | TRY), one("A1s", cp=WP)),
-    ("cp-flags-of-a-caller", one("A1s", cp=12), one("A1s", cp=8 | TRY)),
+    ("cp-flags-of-a-caller", one("A1s", cp=WP | TRY), one("A1s", cp=WP, vma=UFFD)),
+    ("cp-flags-of-a-caller", one("A1s", cp=12), one("A1s", cp=8 | TRY, vma=UFFD)),
     (
         "cp-flags-of-a-caller",
         one("A1s", cp=RWP, newprot=PAGE_NONE, kernel="6.18"),
-        one("A1s", cp=RWP, newprot=PAGE_NONE),
+        one("A1s", cp=RWP, newprot=PAGE_NONE, vma=RWP_VMA),
     ),
+    ("uffd-call-means-registered", one("A1s", cp=WP), one("A1s", cp=WP, vma=UFFD)),
+    (
+        "uffd-call-means-registered",
+        one("A1s", cp=WP, vma=RWP_VMA),
+        one("A1s", cp=RWP, newprot=PAGE_NONE, vma=RWP_VMA),
+    ),
+    ("uffd-has-one-mode", one("A1s", vma=UFFD | RWP_VMA), one("A1s", vma=UFFD)),
     ("try-needs-vm-write", one("A1s", cp=TRY, vma=READ_ONLY), one("A1s", cp=TRY)),
     ("newprot-is-page-none", one("A1s", cp=NUMA), one("A1s", cp=NUMA, newprot=PAGE_NONE)),
     (
@@ -90,7 +98,7 @@ RULES = [
     (
         "uffd-is-configured",
         one("A1s", cp=WP).replace(config=Config(uffd_wp=False)),
-        one("A1s", cp=WP),
+        one("A1s", cp=WP, vma=UFFD),
     ),
     (
         "soft-dirty-is-configured",

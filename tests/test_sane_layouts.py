@@ -199,7 +199,7 @@ ARM64_RULES = [
     (
         "uffd-is-configured",
         arm64("none", cp="UFFD_WP", config="uffd_wp=n"),
-        arm64("none", cp="UFFD_WP"),
+        arm64("none", cp="UFFD_WP", vma=UFFD),
     ),
     (
         "newprot-is-page-none",
