@@ -9,7 +9,9 @@ Sane cases keep what a kernel keeps: permissions, dirtiness, uffd and exclusivit
 of entries are consistent with each other and with the VMA. Facts that `mm.state.
 set_kernel` writes (version, configuration, swap types) are respected, not changed,
 but for those that differ between machines of one kernel: a case of powerpc chooses
-its page_shift, coprocessors, isa_31 and hash_mmu, one of arm64 its bbml3.
+its page_shift, coprocessors, isa_31 and hash_mmu, one of arm64 its bbml3. And one
+case in eleven is of a kernel that was configured without soft-dirty, uffd-wp or
+NUMA balancing, where the architecture has it.
 """
 
 import numpy as np

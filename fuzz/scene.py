@@ -30,6 +30,7 @@ from mm.flags import (
 from mm.jit import rule
 
 from .choices import WINDOW, bits, draw, parts, scaled
+from .layout.folios import FAR_NODES
 from .words.table import PROTNONE, SOFT_DIRTY, UFFD, WRITE
 
 NONE = np.uint64(0)
@@ -87,7 +88,7 @@ _ACCESS = _weighted((_R, 2), (_RW, 10), (_RWX, 2), (_RX, 2))
 
 _USERS = _weighted((1, 11), (2, 2), (3, 1), (5, 1), (8, 1))
 _MODES = _weighted((1, 4), (0, 1), (2, 1), (3, 2))
-_TOPTIER = np.array([0x1, 0x3, 0xF, 0x3], np.uint64)
+_TOPTIER = np.array([0x1, 0x3, 0xF, 0xF << FAR_NODES | 0x3], np.uint64)
 
 # Window lengths: least, and how many from there on. About 40 entries on average.
 _SIZES = (
@@ -135,8 +136,10 @@ WILD_FROM = 54
 WINDOW_CHOICE = parts(6, 9, 3, 9, 9, 9, 14, 4)
 _SIZE, _IN_SIZE, _RANGE, _START, _END, _SLOT, _PLACE, _AT_END = WINDOW_CHOICE
 # The choice of mm and machine.
-MM_CHOICE = parts(4, 2, 3, 2)
-_MM_USERS, _NODE, _MODE, _TIERS = MM_CHOICE
+MM_CHOICE = parts(4, 2, 3, 2, 5)
+_MM_USERS, _NODE, _MODE, _TIERS, _CONFIG = MM_CHOICE
+# What a kernel was configured without, in one case of 32 each.
+_NO_SOFT_DIRTY, _NO_UFFD_WP, _NO_NUMA_BALANCING = 29, 30, 31
 
 
 @rule
@@ -147,7 +150,7 @@ def set_scene(arch, choices, state):
     choice = draw(choices)
     wild = np.int64(1) if bits(choice, _WILD) >= WILD_FROM else np.int64(0)
     first_pfn = _set_window(arch, choices, state)
-    _set_mm(choices, state)
+    _set_mm(arch, choices, state)
 
     call = _CALLS[bits(choice, _CALL)]
     if facts.uffd_rwp == 0 and call >= _RWP:
@@ -294,11 +297,15 @@ def _set_window(arch, choices, state):
 
 
 @rule
-def _set_mm(choices, state):
-    """Choose the facts of the mm and of NUMA balancing."""
+def _set_mm(arch, choices, state):
+    """Choose the facts of the mm and of NUMA balancing, and what is configured."""
     facts = state.facts[0]
     choice = draw(choices)
     facts.mm_users = _USERS[bits(choice, _MM_USERS)]
     facts.numa_node = bits(choice, _NODE)
     facts.numa_balancing_mode = np.uint64(_MODES[bits(choice, _MODE)])
     facts.toptier_nodes = _TOPTIER[bits(choice, _TIERS)]
+    config = bits(choice, _CONFIG)
+    facts.soft_dirty = arch.soft_dirty if config != _NO_SOFT_DIRTY else 0
+    facts.uffd_wp = arch.uffd_wp if config != _NO_UFFD_WP else 0
+    facts.numa_balancing = 1 if config != _NO_NUMA_BALANCING else 0

@@ -18,8 +18,12 @@ DRAWN = (
     *("vma_anon", "uffd_wp_unpopulated", "mm_users", "numa_node", "numa_balancing_mode"),
     "toptier_nodes",
 )
-# The same of some architectures only: what machines of one kernel differ in.
-MACHINE = ("page_shift", "bbml3", "coprocessors", "isa_31", "hash_mmu")
+# The same of some architectures only: what machines of one kernel, and kernels of one version,
+# differ in.
+MACHINE = (
+    *("soft_dirty", "uffd_wp", "numa_balancing"),
+    *("page_shift", "bbml3", "coprocessors", "isa_31", "hash_mmu"),
+)
 FOLIO_FIELDS = ("pfn", "nr_pages", "folio_flags", "nid", "first_page")
 
 

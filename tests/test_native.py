@@ -306,7 +306,7 @@ def children_of(pid: int) -> list[int]:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_looping_child_is_left_behind(tmp_path: Path, verb: str, number: int) -> None:
     library = bad(tmp_path, "for (volatile int i = 0;; i++);", ALWAYS)
-    what = ("--cases", "10") if verb == "fuzz" else ("x86_64:7.3:2:1:0",)
+    what = ("--cases", "10") if verb == "fuzz" else ("x86_64:7.3:3:1:0",)
     running = subprocess.Popen(
         [sys.executable, "-m", "fuzz.cli", verb, *what, "--arch", "x86_64", "--target", library],
         cwd=ROOT,

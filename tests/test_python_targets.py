@@ -60,7 +60,7 @@ def test_a_target_in_python_that_raises_is_a_finding(tmp_path: Path, jobs: str) 
     assert len(findings) == 2
     replayed = midfolio(tmp_path, "replay", str(findings[0]))
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
-    replayed = midfolio(tmp_path, "replay", "x86_64:7.3:2:1:0", "--target", "raises:nothing")
+    replayed = midfolio(tmp_path, "replay", "x86_64:7.3:3:1:0", "--target", "raises:nothing")
     assert replayed.returncode == 1
     assert "diverges: target-raised" in replayed.stdout
     assert "TypeError" in replayed.stdout

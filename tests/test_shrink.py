@@ -35,15 +35,15 @@ from mm.state import State
 # Mutant, a random case that it gets wrong, its class, and how large a case must be to show
 # it: entries in range, entries that are not empty, folios, pages of these.
 FINDINGS = [
-    ("first-page-is-folio-head", "x86_64:7.3:2:1:12", "cow-write", (1, 1, 1, 2)),
-    ("no-range-clip", "x86_64:7.3:2:1:3", "outside-changed", (1, 2, 1, 2)),
-    ("load-instead-of-take", "x86_64:7.3:2:1:17", "accessed-lost", (2, 2, 1, 2)),
-    ("migration-loses-soft-dirty", "x86_64:7.3:2:1:43", "swap-changed", (1, 1, 0, 0)),
-    ("stale-nr", "x86_64:7.3:2:1:14", "pages-wrong", (4, 3, 1, 2)),
-    ("modify-keeps-rdonly", "arm64:7.3:2:1:4", "bits-changed", (1, 1, 0, 0)),
-    ("unfold-without-tlbi", "arm64:7.3:2:1:2", "unfold-missing", (1, 16, 1, 16)),
-    ("coprocessors-told-once", "powerpc:7.3:2:1:33", "nmmu-missing", (2, 2, 1, 2)),
-    ("page-size-forgotten", "powerpc:7.3:2:1:2", "pfn-changed", (2, 2, 1, 2)),
+    ("first-page-is-folio-head", "x86_64:7.3:3:1:12", "cow-write", (1, 1, 1, 2)),
+    ("no-range-clip", "x86_64:7.3:3:1:3", "outside-changed", (1, 2, 1, 2)),
+    ("load-instead-of-take", "x86_64:7.3:3:1:17", "accessed-lost", (2, 2, 1, 2)),
+    ("migration-loses-soft-dirty", "x86_64:7.3:3:1:43", "swap-changed", (1, 1, 0, 0)),
+    ("stale-nr", "x86_64:7.3:3:1:14", "pages-wrong", (4, 3, 1, 2)),
+    ("modify-keeps-rdonly", "arm64:7.3:3:1:4", "bits-changed", (1, 1, 0, 0)),
+    ("unfold-without-tlbi", "arm64:7.3:3:1:2", "unfold-missing", (1, 16, 1, 16)),
+    ("coprocessors-told-once", "powerpc:7.3:3:1:33", "nmmu-missing", (2, 2, 1, 2)),
+    ("page-size-forgotten", "powerpc:7.3:3:1:2", "pfn-changed", (2, 2, 1, 2)),
 ]
 # Enough to see that pairs are tried; all of them are where a test is about pairs.
 SOME_PAIRS = 30
@@ -157,7 +157,7 @@ def test_a_pass_that_is_missing_is_missed(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_shows_another_class_is_remembered() -> None:
     """Entries behind the range are counted, too: not what is kept, and a finding of its own."""
-    shrinker, _ = shrunk("no-range-clip", "x86_64:7.3:2:1:3")
+    shrinker, _ = shrunk("no-range-clip", "x86_64:7.3:3:1:3")
     slipped = list(shrinker.slipped())
     assert [primary(red(judgement)) for judgement in slipped] == ["pages-wrong"]
     for judgement in slipped:
@@ -267,7 +267,7 @@ def test_a_target_that_changes_its_mind_is_flaky() -> None:
 
 def some_cases(arch: str, count: int) -> Iterator[Case]:
     for index in range(count):
-        case = case_of_number(f"{arch}:7.3:2:5:{index}")
+        case = case_of_number(f"{arch}:7.3:3:5:{index}")
         if len(case.ptes) <= 64:
             yield case
 

@@ -13,7 +13,7 @@ from .test_cli import HISTORICAL, ROOT, assert_one_line, midfolio
 
 SMALL = ROOT / "corpus" / "mutants" / "first-page-is-folio-head.case"
 # A case that this mutant gets wrong in two ways.
-NUMBER = "x86_64:7.3:2:1:3"
+NUMBER = "x86_64:7.3:3:1:3"
 TARGET = "zoo:no-range-clip"
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 
@@ -193,7 +193,7 @@ def test_a_crash_of_a_native_target_shrinks(tmp_path: Path) -> None:
     subprocess.run([*command, "-o", library], check=True)
     small = tmp_path / "small.case"
     done = midfolio(
-        *("shrink", "x86_64:7.3:2:1:17", "--target", library, "-o", str(small), "--pairs", "10"),
+        *("shrink", "x86_64:7.3:3:1:17", "--target", library, "-o", str(small), "--pairs", "10"),
         MIDFOLIO_FINDINGS=str(tmp_path / "findings"),
     )
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#define GENERATOR_VERSION 2
+#define STREAM 2
 
 enum { POSITION, NR_GIVEN, KEY, WINDOW, FIRST };
 
@@ -69,7 +69,7 @@ static inline int64_t scaled(uint64_t word, struct part part, int64_t limit)
 /* Make the choices those of random case `index` of `seed`; WINDOW stays. */
 static inline void fill(uint64_t *choices, uint64_t seed, uint64_t index)
 {
-	uint64_t key = mix(mix(seed + GENERATOR_VERSION * GOLDEN) + index);
+	uint64_t key = mix(mix(seed + STREAM * GOLDEN) + index);
 
 	choices[POSITION] = 0;
 	choices[NR_GIVEN] = 0;

@@ -29,6 +29,7 @@ static const struct part PINS = PART(27, 3);
 static const struct part FILE_PAGE = PART(30, 1);
 static const struct part EXCLUSIVE_KIND = PART(31, 4);
 static const struct part EXCLUSIVE_PLACE = PART(35, 12);
+static const struct part FAR = PART(47, 3);
 
 static uint64_t aligned(uint64_t pfn, int64_t nr_pages)
 {
@@ -90,12 +91,12 @@ static void set_exclusive(struct case_state *state, int64_t first_page, int64_t 
 
 /* Append a block of folios for a run of `kind`; returns their number, 0 without room. */
 int64_t add_block(uint64_t *choices, struct case_state *state, const struct scene *scene,
-		  int64_t kind)
+		  int64_t kind, int64_t least)
 {
 	struct midfolio_facts *facts = state->facts;
 	uint64_t choice = draw(choices);
 	uint64_t noise = mix(choice);
-	int64_t order = ORDERS[bits(choice, ORDER)];
+	int64_t order = max(ORDERS[bits(choice, ORDER)], least);
 	int64_t nr_rows = BLOCKS[bits(choice, BLOCK)];
 
 	if (order >= ALONE)
@@ -136,7 +137,7 @@ int64_t add_block(uint64_t *choices, struct case_state *state, const struct scen
 	    pfn + (uint64_t)total > facts->highest_memmap_pfn + 1)
 		return 0;
 
-	int64_t nid = bits(choice, NID);
+	int64_t nid = bits(choice, NID) + (bits(choice, FAR) == 7 ? FAR_NODES : 0);
 	uint64_t flags = choose_flags(choice, facts, scene, kind, nid);
 
 	for (int64_t i = 0; i < nr_rows; i++) {

@@ -37,6 +37,9 @@ enum {
 enum { ANON_VMA, FILE_VMA, SHARED_VMA, DEVICE_VMA, DEVICE_SHARED_VMA };
 
 /* What the layout must know of the call and its VMA. */
+/* Where the nodes begin whose numbers take many bits. */
+#define FAR_NODES 48
+
 struct scene {
 	bool wild;
 	int64_t contents; /* ANON_VMA..DEVICE_VMA */
@@ -50,7 +53,7 @@ struct scene {
 struct scene set_scene(uint64_t *choices, struct case_state *state);
 void lay_out(uint64_t *choices, struct case_state *state, const struct scene *scene);
 int64_t add_block(uint64_t *choices, struct case_state *state, const struct scene *scene,
-		  int64_t kind);
+		  int64_t kind, int64_t least);
 void break_rules(uint64_t *choices, struct case_state *state);
 
 /* Properties of a present entry. */

@@ -49,6 +49,9 @@ static const struct part DOWNWARDS = PART(27, 1);
 static const struct part FEW = PART(28, 3);
 static const struct part OLD_FOLIO = PART(31, 10);
 static const struct part PAGE = PART(41, 10);
+static const struct part WHOLE = PART(54, 3);
+/* Some windows of so many entries map one folio of this order. */
+enum { TABLE = 512, TABLE_ORDER = 9 };
 
 /* Whether a folio made for another run may be used by a run of `kind`. */
 static bool fits(int64_t kind, uint64_t folio_flags)
@@ -109,7 +112,8 @@ void lay_out(uint64_t *choices, struct case_state *state, const struct scene *sc
 			continue;
 		}
 
-		int64_t source = SOURCES[bits(shape, SOURCE)];
+		bool whole = room == TABLE && bits(shape, WHOLE) == 7 && kind < KSM;
+		int64_t source = whole ? NEW : SOURCES[bits(shape, SOURCE)];
 		int64_t page = next_page;
 
 		if (source == AGAIN && facts->nr_folios > 0) {
@@ -122,14 +126,14 @@ void lay_out(uint64_t *choices, struct case_state *state, const struct scene *sc
 		    page >= nr_rows * state->folios[row].nr_pages ||
 		    !fits(kind, state->folios[row].folio_flags)) {
 			row = facts->nr_folios;
-			nr_rows = add_block(choices, state, scene, kind);
+			nr_rows = add_block(choices, state, scene, kind, whole ? TABLE_ORDER : 0);
 			if (nr_rows == 0) {
 				at += write_without_folio(choices, state, scene, at, room, shape, HOLE);
 				continue;
 			}
 			page = 0;
 			/* Half of the runs on a new block begin in the middle of it. */
-			if (bits(shape, MID_BLOCK))
+			if (bits(shape, MID_BLOCK) && !whole)
 				page = scaled(shape, PAGE, nr_rows * state->folios[row].nr_pages);
 		}
 
@@ -137,9 +141,9 @@ void lay_out(uint64_t *choices, struct case_state *state, const struct scene *sc
 		int64_t length = rest;
 		int64_t step = 1;
 
-		if (bits(shape, SHORTER) == 3)
+		if (bits(shape, SHORTER) == 3 && !whole)
 			length = 1 + scaled(shape, LENGTH, rest);
-		if (bits(shape, STEPS) == 15) {
+		if (bits(shape, STEPS) == 15 && !whole) {
 			/* The same page again and again, or downwards. */
 			if (bits(shape, DOWNWARDS)) {
 				length = 1 + (bits(shape, FEW) >> 1);

@@ -48,7 +48,7 @@ static const int64_t USERS[16] = {
 	[0 ... 10] = 1, [11 ... 12] = 2, [13] = 3, [14] = 5, [15] = 8,
 };
 static const uint64_t MODES[8] = { [0 ... 3] = 1, [4] = 0, [5] = 2, [6 ... 7] = 3 };
-static const uint64_t TOPTIER[4] = { 0x1, 0x3, 0xF, 0x3 };
+static const uint64_t TOPTIER[4] = { 0x1, 0x3, 0xF, UINT64_C(0xF) << FAR_NODES | 0x3 };
 
 /* Window lengths: least, and how many from there on. */
 static const struct {
@@ -98,6 +98,9 @@ static const struct part MM_USERS = PART(0, 4);
 static const struct part NODE = PART(4, 2);
 static const struct part MODE = PART(6, 3);
 static const struct part TIERS = PART(9, 2);
+static const struct part CONFIG = PART(11, 5);
+/* What a kernel was configured without. */
+enum { NO_SOFT_DIRTY = 29, NO_UFFD_WP, NO_NUMA_BALANCING };
 
 /* Choose length, place and range of the window; returns where its folios may begin. */
 static uint64_t set_window(uint64_t *choices, struct case_state *state)
@@ -154,6 +157,12 @@ static void set_mm(uint64_t *choices, struct case_state *state)
 	facts->numa_node = bits(choice, NODE);
 	facts->numa_balancing_mode = MODES[bits(choice, MODE)];
 	facts->toptier_nodes = TOPTIER[bits(choice, TIERS)];
+
+	int64_t config = bits(choice, CONFIG);
+
+	facts->soft_dirty = config != NO_SOFT_DIRTY;
+	facts->uffd_wp = config != NO_UFFD_WP;
+	facts->numa_balancing = config != NO_NUMA_BALANCING;
 }
 
 /* Access and protection key of the VMA, now and before. */

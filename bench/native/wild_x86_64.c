@@ -52,7 +52,7 @@ static const uint64_t ODD_WORDS[16] = {
 /* Bits that a deviation flips one of; the PFN is not among them. */
 static const uint64_t ODD_BITS[32] = {
 	0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 9, 10, 11, 52,
-	54, 57, 57, 57, 58, 58, 59, 60, 62, 63, 1, 5, 6, 6, 8, 9,
+	54, 57, 57, 53, 58, 56, 59, 60, 62, 63, 1, 5, 6, 55, 8, 61,
 };
 
 static const struct part WORD_FORM = PART(0, 3);

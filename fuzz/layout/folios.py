@@ -44,7 +44,7 @@ _EXCLUSIVE = np.array(
 )
 
 # A new block.
-BLOCK_CHOICE = parts(6, 3, 2, 8, 2, 2, 2, 2, 3, 1, 4, 12)
+BLOCK_CHOICE = parts(6, 3, 2, 8, 2, 2, 2, 2, 3, 1, 4, 12, 3)
 (
     _ORDER,
     _BLOCK,
@@ -58,7 +58,10 @@ BLOCK_CHOICE = parts(6, 3, 2, 8, 2, 2, 2, 2, 3, 1, 4, 12)
     _FILE_PAGE,
     _EXCLUSIVE_KIND,
     _EXCLUSIVE_PLACE,
+    _FAR,
 ) = BLOCK_CHOICE
+# One block in eight is on a node whose number tells one in few bits from one in many.
+FAR_NODES = 48
 
 
 @rule
@@ -74,12 +77,15 @@ def fits(kind, folio_flags):
 
 
 @rule
-def add_block(arch, choices, state, scene, kind):
-    """Append a block of folios for a run of `kind`; returns their number, 0 without room."""
+def add_block(arch, choices, state, scene, kind, least):
+    """Append a block of folios for a run of `kind`; returns their number, 0 without room.
+
+    `least`: the order that it has at least.
+    """
     facts = state.facts[0]
     choice = draw(choices)
     noise = mix(choice)
-    order = arch.order(facts, bits(choice, _ORDER))
+    order = max(arch.order(facts, bits(choice, _ORDER)), least)
     nr_rows = _BLOCKS[bits(choice, _BLOCK)]
     if order >= _ALONE:
         nr_rows = np.int64(1)
@@ -115,7 +121,7 @@ def add_block(arch, choices, state, scene, kind):
     ):
         return np.int64(0)
 
-    nid = bits(choice, _NID)
+    nid = bits(choice, _NID) + (FAR_NODES if bits(choice, _FAR) == 7 else 0)
     folio_flags = _folio_flags(choice, facts, scene, kind, nid)
     for i in range(nr_rows):
         folio = state.folios[row + i]

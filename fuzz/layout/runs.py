@@ -12,7 +12,7 @@ from mm.jit import rule
 from ..choices import bits, draw, parts, scaled
 from .entries import write_bare, write_hole, write_pointers, write_present, write_swap
 from .folios import add_block, fits
-from .kinds import DEVICE_EXCLUSIVE_WRITE, HOLE, MIGRATION_READ, RUNS, SWAP
+from .kinds import DEVICE_EXCLUSIVE_WRITE, HOLE, KSM, MIGRATION_READ, RUNS, SWAP
 
 # Where the pages of a run come from, out of 16.
 _NEW, _NEXT, _AGAIN = 0, 1, 2
@@ -22,7 +22,7 @@ _HOLE_LENGTHS = np.array([1, 1, 2, 3, 4, 6, 8, 12], np.int64)
 _SWAP_LENGTHS = np.array([1, 1, 1, 1, 1, 2, 2, 4], np.int64)
 
 # The shape of a run.
-SHAPE_CHOICE = parts(7, 4, 1, 2, 9, 4, 1, 3, 10, 10, 3)
+SHAPE_CHOICE = parts(7, 4, 1, 2, 9, 4, 1, 3, 10, 10, 3, 3)
 (
     _KIND,
     _SOURCE,
@@ -35,7 +35,13 @@ SHAPE_CHOICE = parts(7, 4, 1, 2, 9, 4, 1, 3, 10, 10, 3)
     _OLD_FOLIO,
     _PAGE,
     _OUT_OF_STEP,
+    _WHOLE,
 ) = SHAPE_CHOICE
+# One window in eight that is a whole table of 512 entries maps one folio, if it begins with a
+# page of one: lengths and counts that are kept in nine bits do not show otherwise.
+_TABLE = 512
+_TABLE_ORDER = np.int64(9)
+_ANY_ORDER = np.int64(0)
 
 
 @rule
@@ -56,7 +62,8 @@ def lay_out(arch, choices, state, scene):
         if kind > DEVICE_EXCLUSIVE_WRITE:
             at += _write_without_folio(arch, choices, state, scene, at, room, shape, kind)
             continue
-        source = _SOURCES[bits(shape, _SOURCE)]
+        whole = room == _TABLE and bits(shape, _WHOLE) == 7 and kind < KSM
+        source = _NEW if whole else _SOURCES[bits(shape, _SOURCE)]
         page = next_page
         if source == _AGAIN and facts.nr_folios > 0:
             row = scaled(shape, _OLD_FOLIO, np.int64(facts.nr_folios))
@@ -74,23 +81,24 @@ def lay_out(arch, choices, state, scene):
             or not fits(kind, state.folios[row].folio_flags)
         ):
             row = np.int64(facts.nr_folios)
-            nr_rows = add_block(arch, choices, state, scene, kind)
+            least = _TABLE_ORDER if whole else _ANY_ORDER
+            nr_rows = add_block(arch, choices, state, scene, kind, least)
             if nr_rows == 0:
                 at += _write_without_folio(arch, choices, state, scene, at, room, shape, HOLE)
                 continue
             nr_pages = np.int64(state.folios[row].nr_pages)
             page = np.int64(0)
             # Half of the runs on a new block begin in the middle of it.
-            if bits(shape, _MID_BLOCK):
+            if bits(shape, _MID_BLOCK) and not whole:
                 page = scaled(shape, _PAGE, nr_rows * nr_pages)
             page = _in_step(arch, shape, page, at, nr_pages)
             page -= arch.block if page >= nr_rows * nr_pages else 0
         rest = nr_rows * np.int64(state.folios[row].nr_pages) - page
         length = rest
-        if bits(shape, _SHORTER) == 3:
+        if bits(shape, _SHORTER) == 3 and not whole:
             length = 1 + scaled(shape, _LENGTH, rest)
         step = np.int64(1)
-        if bits(shape, _STEPS) == 15:
+        if bits(shape, _STEPS) == 15 and not whole:
             # The same page again and again, or downwards.
             if bits(shape, _DOWNWARDS):
                 length = 1 + (bits(shape, _FEW) >> 1)

@@ -198,8 +198,8 @@ _ODD_WORDS = np.array(
 # Bits that a deviation flips one of; the PFN is not among them.
 _ODD_BITS = np.array(
     [
-        *(0, 0, 1, 1, 2, 4, 5, 6, 7, 7, 8, 10, 11, 11, 50, 51),
-        *(51, 52, 52, 52, 53, 54, 55, 55, 55, 56, 57, 57, 58, 59, 60, 63),
+        *(0, 3, 1, 1, 2, 4, 5, 6, 7, 7, 8, 10, 11, 9, 50, 51),
+        *(51, 52, 52, 52, 53, 54, 55, 55, 61, 56, 57, 62, 58, 59, 60, 63),
     ],
     np.uint64,
 )
@@ -232,6 +232,8 @@ ARM64 = Words(
     block=np.int64(mmu.CONT_PTES),
     pkey_mask=mmu.PTE_PO_IDX_MASK >> mmu.PO_IDX_SHIFT,
     exec_only=np.int64(0),
+    soft_dirty=np.int64(mmu.LAYOUT.config.soft_dirty),
+    uffd_wp=np.int64(mmu.LAYOUT.config.uffd_wp),
     set_machine=_set_machine,
     order=_order,
     protection=_protection,

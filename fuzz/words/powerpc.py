@@ -258,7 +258,7 @@ _ODD_WORDS = np.array(
 # Bits that a deviation flips one of; of the RPN only the lowest, which with 64 KiB pages are
 # not of it.
 _ODD_BITS = np.array(
-    [*range(16), 1, 2, 7, 9, 9, 10, 11, 11, 53, 55, 56, 60, 61, 62, 62, 63], np.uint64
+    [*range(16), 57, 2, 7, 9, 54, 10, 11, 58, 53, 55, 56, 60, 61, 62, 59, 63], np.uint64
 )
 _WORD_FORM, _HALF, _CORNER, _FIRST_BIT, _SECOND_BIT, _HIGH_PFN = parts(3, 1, 4, 5, 5, 12)
 _MEMORY_BITS = np.uint64(28)  # bits of a PFN inside the default memory map
@@ -290,6 +290,8 @@ POWERPC = Words(
     block=np.int64(1),
     pkey_mask=NONE,
     exec_only=np.int64(1),
+    soft_dirty=np.int64(mmu.LAYOUT_64K.config.soft_dirty),
+    uffd_wp=np.int64(mmu.LAYOUT_64K.config.uffd_wp),
     set_machine=_set_machine,
     order=_order,
     protection=_protection,

@@ -30,6 +30,8 @@ class Words(NamedTuple):
     block: Any  # int64: windows are whole aligned blocks of so many entries
     pkey_mask: Any  # uint64: protection keys that a VMA may have
     exec_only: Any  # int64, 1: EXEC without READ is a protection of its own
+    soft_dirty: Any  # int64, 1: there is something to configure so
+    uffd_wp: Any  # int64, likewise
     set_machine: Any  # (choices, facts): choose the facts that the kernel leaves to the case
     order: Any  # (facts, number 0..63) -> the order of a folio; the duller the lower
 

@@ -180,7 +180,7 @@ _ODD_WORDS = np.array(
 )
 # Bits that a deviation flips one of; the PFN is not among them.
 _ODD_BITS = np.array(
-    [*range(12), 9, 10, 11, 52, 54, 57, 57, 57, 58, 58, 59, 60, 62, 63, 1, 5, 6, 6, 8, 9, 0, 6],
+    [*range(12), 9, 10, 11, 52, 54, 57, 57, 53, 58, 56, 59, 60, 62, 63, 1, 5, 6, 55, 8, 61],
     np.uint64,
 )
 
@@ -214,6 +214,8 @@ X86_64 = Words(
     block=np.int64(1),
     pkey_mask=mmu.PAGE_PKEY_MASK >> mmu.PKEY_SHIFT,
     exec_only=np.int64(0),
+    soft_dirty=np.int64(mmu.LAYOUT.config.soft_dirty),
+    uffd_wp=np.int64(mmu.LAYOUT.config.uffd_wp),
     set_machine=nothing_more,
     order=_order,
     protection=_protection,
