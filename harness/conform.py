@@ -218,7 +218,7 @@ def _judge_golden(
 
 
 def _set_outcome(state: State, expect: Expectation, ptes: tuple[int, ...]) -> None:
-    state.ptes[:] = np.array(ptes, np.uint64)
+    state.ptes[: len(ptes)] = np.array(ptes, np.uint64)
     rows = [(FLUSH, address, pages) for address, pages in expect.flush]
     rows += [(REASONS[why], address, pages) for address, pages, why in expect.tlbi or ()]
     for row, (kind, address, pages) in enumerate(rows):

@@ -85,8 +85,10 @@ def shared_zeros(count: int, dtype: Any = np.int64) -> Any:
 
 
 def _guarded(name: str, array: Any) -> Any:
-    # The table has the size that it has in campaigns, so that a replay sees what they see.
+    # The table has the size that it has in campaigns, so that a replay sees what they see;
+    # behind a window as long as that, which no bait stands behind, is the inaccessible page.
     room = MAX_PTES if name in ("ptes", "hardware") else len(array)
+    array = array[:room]
     flat = shared_zeros(room * (array.size // len(array)), array.dtype)
     shaped = flat.reshape(room, *array.shape[1:])
     shaped[: len(array)] = array

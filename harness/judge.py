@@ -16,9 +16,10 @@ from mm.jit import rule
 from . import classes
 from .batches import ZERO
 from .handle import numba_handle
-from .workspace import FOLIO_WORDS
+from .workspace import FOLIO_WORDS, is_bait_taken
 
 INPUT_CHANGED = classes.bit("input-changed")
+OUTSIDE_CHANGED = classes.bit("outside-changed")
 
 
 @rule
@@ -49,7 +50,9 @@ def inputs_changed(workspace):
 
 @rule
 def union_of(workspace):
-    """All classes that were found, once the inputs have been compared too."""
+    """All classes that were found, once the inputs, and what is behind the window, are compared, too."""
+    if is_bait_taken(workspace):
+        workspace.found_case[0] = workspace.found_case[0] | OUTSIDE_CHANGED
     if inputs_changed(workspace):
         workspace.found_case[0] = workspace.found_case[0] | INPUT_CHANGED
     union = workspace.found_case[0]

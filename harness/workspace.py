@@ -8,6 +8,8 @@ from mm.jit import entry, rule
 from mm.state import FOLIO, MAX_PTES, NR_COUNTS, State, empty_state
 
 FOLIO_WORDS = FOLIO.itemsize // 8
+# Entries behind the target's window, but for a window that ends where its table does.
+BEHIND = 2
 
 # Bits of `needed` and `covered`, of `demand`, and of `logged`.
 FLUSHED = np.uint8(1)
@@ -17,6 +19,8 @@ BY_MERGED = np.uint8(2)
 UNFOLDED = np.uint8(1)
 FOLDED = np.uint8(2)
 NOTHING = np.uint8(0)
+NO_WORD = np.uint64(0)
+ONE = np.uint64(1)
 
 
 class Workspace(NamedTuple):
@@ -25,7 +29,7 @@ class Workspace(NamedTuple):
     `case`       State, the inputs as they were given; nobody writes to it
     `ours`       State of the reference's run; shares the read-only inputs of `case`
     `theirs`     State of the target's run; has copies of all inputs, so that a
-                 target which writes to one is seen
+                 target which writes to one is seen, and a bait behind the window
     `case_facts`, `their_facts`, `case_folios`, ...  uint64[], the inputs of both seen as
                  plain words, so that comparing them costs next to nothing
     `found`      uint64[entries], class bits of each entry
@@ -86,7 +90,7 @@ def workspace_for(case: State) -> Workspace:
     nr_ptes, nr_folios, nr_pages = len(case.ptes), len(case.folios), len(case.exclusive)
     own = empty_state(nr_ptes, 1, 1)
     ours = own._replace(facts=case.facts, folios=case.folios, exclusive=case.exclusive)
-    theirs = empty_state(nr_ptes, nr_folios, nr_pages)
+    theirs = empty_state(nr_ptes + BEHIND, nr_folios, nr_pages)
     return Workspace(
         case=case,
         ours=ours,
@@ -155,6 +159,37 @@ def copy_case(workspace):
     for i in range(NR_COUNTS):
         ours.counts[i] = 0
         theirs.counts[i] = 0
+    lay_bait(workspace)
+
+
+@rule
+def bait_of(case):
+    """What stands behind the target's window: the next page in the state of the last entry, where there is one."""
+    facts = case.facts[0]
+    return case.ptes[facts.nr_ptes - 1] + (ONE << facts.page_shift)
+
+
+@rule
+def lay_bait(workspace):
+    """Let a batch that runs past the end of the window find there what it looks for, and no more.
+
+    The table goes on there, and so may its folio: who takes too much, changes it.
+    """
+    theirs, nr_ptes = workspace.theirs, workspace.case.facts[0].nr_ptes
+    if nr_ptes + BEHIND <= theirs.ptes.shape[0]:
+        theirs.ptes[nr_ptes] = bait_of(workspace.case)
+        theirs.ptes[nr_ptes + 1] = NO_WORD
+        theirs.hardware[nr_ptes] = NO_WORD
+
+
+@rule
+def is_bait_taken(workspace):
+    """Whether the target changed what stands behind its window."""
+    theirs, nr_ptes = workspace.theirs, workspace.case.facts[0].nr_ptes
+    if nr_ptes + BEHIND > theirs.ptes.shape[0]:
+        return False
+    left = theirs.ptes[nr_ptes] ^ bait_of(workspace.case)
+    return (left | theirs.ptes[nr_ptes + 1] | theirs.hardware[nr_ptes]) != NO_WORD
 
 
 @entry(_signature)

@@ -243,7 +243,7 @@ class Verdict:
 def fill(workspace: Workspace, ptes: tuple[int, ...], outcome: Spoiled) -> None:
     """Write a hand-made outcome to `workspace.theirs`."""
     theirs, ours = workspace.theirs, workspace.ours
-    theirs.ptes[:] = np.array(ptes, np.uint64)
+    theirs.ptes[: len(ptes)] = np.array(ptes, np.uint64)
     facts = workspace.case.facts[0]
     page, table_addr = 1 << int(facts.page_shift), int(facts.table_addr)
     requests = outcome.flush

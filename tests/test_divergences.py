@@ -275,6 +275,27 @@ def test_inputs_are_not_to_be_written(touch):
     assert judged(case, "A0s A1s", touch=touch).case == {"input-changed"}
 
 
+def _bait(workspace):
+    # The word that nobody can tell from one that was never written.
+    workspace.theirs.ptes[2] = 0
+
+
+def _behind_bait(workspace):
+    workspace.theirs.ptes[3] = 1
+
+
+def _hardware_of_bait(workspace):
+    workspace.theirs.hardware[2] = np.uint64(0x20)
+
+
+@pytest.mark.parametrize(
+    "touch", [_bait, _behind_bait, _hardware_of_bait], ids=lambda t: t.__name__
+)
+def test_what_is_behind_the_window_is_not_to_be_written(touch):
+    case = drawn_case("[A0s A1s]", vma=READ_ONLY)
+    assert judged(case, "A0s A1s", touch=touch).case == {"outside-changed"}
+
+
 def test_hardware_bits_may_be_consumed():
     """What a take does; and what it took must not be lost."""
     case = drawn_case("[A0ws A1ws]", vma=READ_ONLY, hardware=((1, 0x60),))

@@ -38,8 +38,8 @@ def python_workspace(window: int, kernel: str, index: int) -> tuple[Workspace, i
     choices[WINDOW] = window
     with np.errstate(over="ignore"):
         wild = generator_of(ARCH)(choices, case, np.uint64(SEED), np.uint64(index))
-    workspace = workspace_for(case)
-    copy_case(workspace)
+        workspace = workspace_for(case)
+        copy_case(workspace)
     return workspace, wild
 
 

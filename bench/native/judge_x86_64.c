@@ -110,6 +110,17 @@ static bool inputs_changed(const struct workspace *workspace)
 	       memcmp(input->exclusive, theirs->exclusive, (size_t)((pages + 7) & ~INT64_C(7)));
 }
 
+/* Whether the target changed what stands behind its window. */
+static bool is_bait_taken(const struct workspace *workspace)
+{
+	const struct case_state *theirs = &workspace->theirs.state;
+	int64_t nr_ptes = workspace->input.facts->nr_ptes;
+
+	return has_bait(workspace) &&
+	       (theirs->ptes[nr_ptes] != bait_of(&workspace->input) ||
+		theirs->ptes[nr_ptes + 1] != 0 || theirs->hardware[nr_ptes] != 0);
+}
+
 uint64_t midfolio_judge(struct workspace *workspace, struct verdict *verdict, int64_t sane)
 {
 	uint64_t found;
@@ -117,6 +128,8 @@ uint64_t midfolio_judge(struct workspace *workspace, struct verdict *verdict, in
 	verdict->found_case = judge_case(workspace, verdict);
 	judge_relation(workspace, verdict);
 	judge_invariants(workspace, verdict, sane);
+	if (is_bait_taken(workspace))
+		verdict->found_case |= OUTSIDE_CHANGED;
 	if (inputs_changed(workspace))
 		verdict->found_case |= INPUT_CHANGED;
 	found = verdict->found_case;

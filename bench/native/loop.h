@@ -56,6 +56,20 @@ struct workspace {
 	int64_t their_pages;
 };
 
+/*
+ * What stands behind the target's window (lay_bait of harness/workspace.py): what continues the
+ * last entry, and nothing, but where the window fills the table.
+ */
+static inline int has_bait(const struct workspace *workspace)
+{
+	return workspace->input.facts->nr_ptes + 2 <= workspace->theirs.state.ptes_room;
+}
+
+static inline uint64_t bait_of(const struct case_state *input)
+{
+	return input->ptes[input->facts->nr_ptes - 1] + (UINT64_C(1) << input->facts->page_shift);
+}
+
 /* The phases of a case, in order: PHASES of bench/loops.py. */
 enum phase {
 	GENERATE_PHASE,

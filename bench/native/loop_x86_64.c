@@ -29,6 +29,11 @@ static void copy_case(struct workspace *workspace)
 	memcpy(theirs->exclusive, input->exclusive, (size_t)((pages + 7) & ~INT64_C(7)));
 	memset(ours->counts, 0, MIDFOLIO_NR_COUNTS * sizeof(*ours->counts));
 	memset(theirs->counts, 0, MIDFOLIO_NR_COUNTS * sizeof(*theirs->counts));
+	if (has_bait(workspace)) {
+		theirs->ptes[input->facts->nr_ptes] = bait_of(input);
+		theirs->ptes[input->facts->nr_ptes + 1] = 0;
+		theirs->hardware[input->facts->nr_ptes] = 0;
+	}
 }
 
 int64_t midfolio_staged(midfolio_side *reference, midfolio_side *target,

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.invariants import judge_invariants
 from harness.judge import INPUT_CHANGED, union_of
-from harness.workspace import numba_workspace
+from harness.workspace import lay_bait, numba_workspace
 from mm.jit import rule
 from mm.state import NR_COUNTS, numba_target
 
@@ -190,6 +190,7 @@ def run_cases(
         for i in range(NR_COUNTS):
             ours.counts[i] = 0
             theirs.counts[i] = 0
+        lay_bait(workspace)
         our_pages = reference(ours)
         their_pages = target(theirs)
         relate(words, rules, workspace, our_pages, their_pages, batching)

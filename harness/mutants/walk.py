@@ -47,6 +47,19 @@ MUTANTS: tuple[Mutant, ...] = (
         shows="outside-changed",
     ),
     Mutant(
+        name="no-window-clip",
+        file="walk.py",
+        find="                max_nr = end - index\n",
+        replace=(
+            "                max_nr = end - index\n"
+            "                if end == np.uint64(facts.nr_ptes):\n"
+            "                    max_nr = np.uint64(512) - index\n"
+        ),
+        why="a batch at the end of the window runs on behind it, where the next VMA is",
+        origin="354dffd29575, fixed by ddd05742b45b (CVE-2025-38447), in mm/rmap.c",
+        shows="outside-changed",
+    ),
+    Mutant(
         name="no-folio-end-clip",
         file="detect.py",
         find=(
