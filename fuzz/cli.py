@@ -42,7 +42,13 @@ EPILOG = (
 def main() -> int:
     """Run the command line and return its exit code. One line on stderr for every error."""
     if sys.argv[1:] in ([], ["-h"], ["--help"]):
-        print(_help())
+        try:
+            print(_help(), flush=True)
+        except OSError as error:
+            # Imported here: a help that is read needs no click.
+            from .border import unwritten
+
+            return unwritten(error)
         return exits.OK if sys.argv[1:] else exits.BAD_INPUT
     from .border import run
 

@@ -84,10 +84,13 @@ def copy_whole(file: CorpusFile, to: Path) -> None:
     """Copy `file` beside `to` and rename it; CaseError if it is another case by now."""
     to.parent.mkdir(parents=True, exist_ok=True)
     partial = to.with_name(f".{to.name}.{os.getpid()}")
+    content = file.path.read_bytes()
     try:
-        shutil.copyfile(file.path, partial)
+        partial.write_bytes(content)
         unchanged(file, partial)
         partial.replace(to)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(to)) from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -114,9 +117,14 @@ def new_directory(path: Path) -> Iterator[Path]:
     """A directory to fill, which becomes `path` when all went well and else never was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.mkdir()
     try:
+        partial.mkdir()
         yield partial
         partial.rename(path)
+    except OSError as error:
+        if not str(error.filename).startswith(str(partial)):
+            raise
+        # Whoever reads it knows nothing of the directory beside.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,5 +1,7 @@
 """Exit codes, the same for every verb; README has the table for users."""
 
+import errno
+
 OK = 0
 DIVERGENCE = 1
 BAD_INPUT = 2
@@ -23,6 +25,10 @@ PRECEDENCE = (
     LANE_MISSING,
     OK,
 )
+
+
+# Errors of the disk, not of the place that was given.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 class NotWritten(Exception):

@@ -11,6 +11,7 @@ measured beside the others, all within the same small limit.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from math import exp, log
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,7 @@ import numpy as np
 
 from harness import zoo
 from harness.targets import Target, load, trusted
+from harness.whole import write_whole
 from mm.jit import COMPILED
 
 from .engines import SLOW, module_of
@@ -253,5 +255,7 @@ def draw(runs: list[Runs], engines: list[str], limit: int, path: Path) -> None:
     axes.set_ylabel("share of runs without a finding")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path)
+    drawn = BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:])
+    write_whole(path, drawn.getvalue())
     pyplot.close(figure)

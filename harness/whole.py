@@ -12,7 +12,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
     try:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         partial.replace(path)
-    except OSError:
+    except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise
+        # write() names no file, and who called knows nothing of the one beside.
+        raise OSError(error.errno, error.strerror, str(path)) from None

@@ -193,6 +193,57 @@ def test_a_full_disk_is_8_and_nothing_is_torn(tmp_path: Path, size: str, report:
     assert done.stdout.splitlines()[-1].startswith("fuzz: ")
 
 
+FULL_FOR_ALL = """
+mount -t tmpfs -o size=32k none $WORK
+head -c 32768 /dev/zero >$WORK/fill
+set +e
+for verb in 'shrink corpus/mutants/stale-nr.case -o $WORK/out' 'cmin corpus/regressions -o $WORK/out' \
+    'merge $WORK/out corpus/regressions'; do
+    eval midfolio $verb
+    echo exit $?
+    rmdir $WORK/out # of merge, empty
+    ls -A $WORK
+done
+mount -o remount,ro $WORK
+midfolio shrink corpus/mutants/stale-nr.case -o $WORK/out
+echo exit $?
+"""
+
+
+@needs_mount
+def test_a_full_disk_is_one_line_of_each_verb_that_writes_files(tmp_path: Path) -> None:
+    """They name the file that was asked for, and leave nothing beside it."""
+    done = shell(FULL_FOR_ALL, WORK=tmp_path)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("midfolio: ")]
+    full = "No space left on device"
+    assert errors[:2] == [f"midfolio: cannot write {tmp_path}/out: {full}"] * 2
+    assert errors[2].startswith(f"midfolio: cannot write {tmp_path}/out/")
+    assert errors[2].endswith(f".case: {full}")
+    assert errors[3:] == [f"midfolio: {tmp_path}/out: Read-only file system"]
+    seen = [line for line in done.stdout.splitlines() if line.startswith("exit ") or line == "fill"]
+    assert seen == ["exit 8", "fill"] * 3 + ["exit 2"]
+    assert not [line for line in done.stdout.splitlines() if line.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("fuzz", "--help"), ("replay", "corpus/regressions"), ("zoo", "--list")],
+)
+def test_an_output_that_cannot_be_written_is_8(arguments: tuple[str, ...]) -> None:
+    """Not 1, as of a traceback, nor 120, as of a Python that could not flush: README has neither."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fuzz.cli", *arguments],
+            cwd=ROOT,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert_one_line(done, 8, "cannot write the output: No space left on device")
+
+
 def limited(size: int) -> Callable[[], None]:
     """Let no file of the process that calls the result grow beyond `size` bytes."""
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))

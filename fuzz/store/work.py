@@ -6,7 +6,6 @@ fuzzer_stats       how the campaign does, about once a second
 lock               whose the directory is
 """
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +16,12 @@ from harness import findings
 from harness.case import CaseError
 from mm.jit import ROOT
 
-from ..exits import NotWritten
+from ..exits import FULL, NotWritten
 from .database import Database
 from .lock import Lock
 from .store import Store
 
 FILE = "campaigns.sqlite"
-# Of the disk, not of the place that was given.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def default_work() -> Path:
@@ -38,7 +35,7 @@ def writing(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise NotWritten(
                 f"cannot write {what}: {error.strerror}; what was written before is whole"
             ) from None
