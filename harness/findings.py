@@ -34,9 +34,14 @@ class Number:
         return f"{self.arch}:{self.kernel}:{self.version}:{self.seed}:{self.index}"
 
 
+def default_work() -> Path:
+    """The work directory where no other is given: MIDFOLIO_WORK, else `.midfolio/` of the checkout."""
+    return Path(os.environ.get("MIDFOLIO_WORK", ROOT / ".midfolio"))
+
+
 def directory() -> Path:
-    """Where findings are written: MIDFOLIO_FINDINGS, else in the checkout."""
-    return Path(os.environ.get(VARIABLE, ROOT / ".midfolio" / "findings"))
+    """Where findings are written: MIDFOLIO_FINDINGS, else in the default work directory."""
+    return Path(os.environ.get(VARIABLE, default_work() / "findings"))
 
 
 def save(

@@ -14,7 +14,7 @@ from fuzz.exhaust.runner import Exhaust, Plan
 from fuzz.exhaust.scope import Runner, Scope
 from fuzz.exhaust.symmetries import canonical_calls, canonical_states, raw_calls, raw_states
 from fuzz.hunter import RED
-from harness import classes
+from harness import classes, findings
 from harness.case import ARCHES, CaseError
 from harness.casefile import format_case, parse_case
 from harness.relation import EXACT
@@ -307,6 +307,16 @@ def test_a_mutant_is_found(
         assert (tmp_path / "findings" / found["file"]).exists()
         judged = run.runner.run(found["number"], found["number"] + 1)[0].verdicts
         assert found["class"] in classes.names(next(iter(judged)))
+
+
+def test_the_work_directory_of_the_environment_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Findings, too: those of `shrink` and `gate` went to the checkout whatever MIDFOLIO_WORK said."""
+    monkeypatch.delenv("MIDFOLIO_FINDINGS", raising=False)
+    monkeypatch.setenv("MIDFOLIO_WORK", str(tmp_path / "work"))
+    assert Plan("x86_64", "7.3", "batched", 1).directory == tmp_path / "work" / "exhaust"
+    assert findings.directory() == tmp_path / "work" / "findings"
 
 
 def test_two_outcomes_are_seen(tmp_path: Path) -> None:

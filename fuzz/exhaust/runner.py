@@ -20,13 +20,13 @@ from typing import Any
 from harness import classes
 from harness.case import CaseError
 from harness.contain import die_with_parent
-from harness.findings import replay_lines, save
+from harness.findings import default_work, replay_lines, save
 from harness.relation import ANY, EXACT, NONE
 from harness.render import finding
 from harness.run import judge_case
 from harness.targets import load
 from harness.whole import write_whole
-from mm.jit import COMPILED, ROOT
+from mm.jit import COMPILED
 
 from .. import exits
 from ..content import content_of
@@ -72,7 +72,7 @@ class Plan:
     @property
     def directory(self) -> Path:
         """Where state and certificate are kept."""
-        return self.work or ROOT / ".midfolio" / "exhaust"
+        return self.work or default_work() / "exhaust"
 
     @property
     def name(self) -> str:

@@ -14,7 +14,6 @@ from types import TracebackType
 
 from harness import findings
 from harness.case import CaseError
-from mm.jit import ROOT
 
 from ..exits import FULL, NotWritten
 from .database import Database
@@ -22,11 +21,6 @@ from .lock import Lock
 from .store import Store
 
 FILE = "campaigns.sqlite"
-
-
-def default_work() -> Path:
-    """MIDFOLIO_WORK, else `.midfolio/` of the checkout."""
-    return Path(os.environ.get("MIDFOLIO_WORK", ROOT / ".midfolio"))
 
 
 @contextmanager
@@ -50,7 +44,7 @@ class WorkDirectory:
 
     def __init__(self, path: Path | None = None) -> None:
         """Take the directory, made if absent; CaseError if another process has it."""
-        self.path = path or default_work()
+        self.path = path or findings.default_work()
         with writing(str(self.path)):
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(self.path)

@@ -37,7 +37,8 @@ HISTORICAL = "first-page-is-folio-head"
 @click.option(
     "--work",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where state and certificate are kept; default .midfolio/exhaust/.",
+    help="Where state and certificate are kept [default: exhaust/ in MIDFOLIO_WORK, else in "
+    ".midfolio/ of the checkout].",
 )
 @click.option("--restart", is_flag=True, help="Begin anew where an earlier run was interrupted.")
 @options.as_json

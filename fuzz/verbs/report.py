@@ -19,10 +19,12 @@ def command(work: Path | None, arch: str | None, as_json: bool, quiet: bool) -> 
     Cases, classes, findings by class and their files, and the size of the corpus, from
     the work directory's campaigns.sqlite. A campaign may be running meanwhile.
     """
+    from harness.findings import default_work
+
     from ..store.database import Database
     from ..store.overview import lines, record
     from ..store.store import Store
-    from ..store.work import FILE, default_work
+    from ..store.work import FILE
 
     path = (work or default_work()) / FILE
     if path.is_file():
