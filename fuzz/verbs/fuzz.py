@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 @click.option(
     "--time",
     "seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Seconds(),
     help="Stop after so many seconds.",
 )
 @click.option(
     "--plateau",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Seconds(),
     help="Stop when so many seconds brought nothing new.",
 )
 @options.seed
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--hang-seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Seconds(),
     help="A native target that takes so much CPU time for one case hangs [default: 10].",
 )
 @options.work

@@ -25,7 +25,7 @@ _REPORT = click.Path(path_type=Path)
 @click.option(
     "--time",
     "seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Seconds(),
     help="Seconds of fuzzing, in all [default: 60, if --cases is not given].",
 )
 @click.option("--cases", type=click.IntRange(min=1), help="Fuzz so many cases, in all.")

@@ -28,7 +28,7 @@ CONTROLS = {"private": "zoo:first-page-is-folio-head", "shared": "zoo:no-range-c
 @click.option(
     "--time",
     "seconds",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.Seconds(),
     help="Stop after so many seconds [default: 10].",
 )
 @click.option(

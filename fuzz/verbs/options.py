@@ -1,6 +1,7 @@
 """Options that several verbs share."""
 
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,23 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 ARCHES = ("x86_64", "arm64", "powerpc")
 KERNELS = ("6.12", "6.16", "6.17", "6.18", "7.3")
+
+
+class Seconds(click.FloatRange):
+    """A positive number of seconds. `nan` is none: no time would ever be more."""
+
+    def __init__(self, least: float | None = None) -> None:
+        super().__init__(min=least or 0, min_open=least is None)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number that `value` is; a usage error for what is none."""
+        seconds = float(super().convert(value, param, ctx))
+        if isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return seconds
+
 
 arch = click.option(
     "--arch",

@@ -24,9 +24,8 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    r"""Draw each case of WHAT: case files, atheris inputs, directories, numbers, case: lines.
+    """Draw each case of WHAT: case files, atheris inputs, directories, numbers, case: lines.
 
-    \b
     Letters of an entry: r present (powerpc: readable, x executable only,
     i invalid; n PROT_NONE), w writable, a accessed, d dirty in whichever bit,
     s soft-dirty (arm64: c, PTE_CONT, folded), u userfaultfd; none, swap,

@@ -32,14 +32,14 @@ BOOT_SECONDS = 300.0
 @click.option(
     "--time",
     "seconds",
-    type=click.FloatRange(min=1),
+    type=options.Seconds(1),
     default=120.0,
     show_default=True,
     help="Seconds that midfolio live runs in the guest.",
 )
 @click.option(
     "--limit",
-    type=click.FloatRange(min=1),
+    type=options.Seconds(1),
     help=f"Seconds after which the guest is ended; {BOOT_SECONDS:g} more than --time by default.",
 )
 @click.option(
