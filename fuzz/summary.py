@@ -23,6 +23,12 @@ from harness.census import (
 if TYPE_CHECKING:
     from .runner import Campaign
 
+# Widths of the columns: the longest name, and the counts of a campaign of weeks.
+_NAMES = 1 + max(len(name) for name in [c.name for c in classes.CLASSES] + [t[0] for t in TRAITS])
+_TOTALS = 20
+_COUNTS = 15
+_ENTRIES = 20
+
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:6.2f} %" if whole else "     - "
@@ -34,15 +40,15 @@ def _logged(tally: Any, place: int) -> dict[str, int]:
 
 
 def _log_line(name: str, rows: dict[str, int]) -> str:
-    return (
-        f"{name:<17}{rows['target']:>12,}   by the target, {rows['reference']:,} by the reference"
-    )
+    return f"{name:<17}{rows['target']:>{_TOTALS},}   by the target, {rows['reference']:,} by the reference"
 
 
 def _corpus_lines(campaign: "Campaign") -> list[str]:
     if not campaign.corpus:
         return []
-    return [f"kept cases       {campaign.corpus:>12,}   {campaign.taken_up:,} of earlier runs"]
+    return [
+        f"kept cases       {campaign.corpus:>{_TOTALS},}   {campaign.taken_up:,} of earlier runs"
+    ]
 
 
 def summary(campaign: "Campaign") -> list[str]:
@@ -55,13 +61,13 @@ def summary(campaign: "Campaign") -> list[str]:
         "",
         f"{campaign.plan.arch}, kernel {campaign.plan.kernel}, target {campaign.plan.target}"
         + ("" if campaign.plan.engine == "random" else f", engine {campaign.plan.engine}"),
-        f"cases            {cases:>12,}   in {campaign.elapsed:.1f} s, {speed:,.0f} cases/s, "
+        f"cases            {cases:>{_TOTALS},}   in {campaign.elapsed:.1f} s, {speed:,.0f} cases/s, "
         f"{campaign.plan.jobs} job{'s' if campaign.plan.jobs > 1 else ''}",
-        f"entries          {entries:>12,}",
+        f"entries          {entries:>{_TOTALS},}",
         *_corpus_lines(campaign),
         "",
         f"one case in {DESCRIBE_EVERY} is described, which are {described:,}; all are judged, and classes counted in all",
-        f"entries          {inside:>12,}   {_share(int(tally[ACTIVE]), inside).strip()} changed or flushed",
+        f"entries          {inside:>{_TOTALS},}   {_share(int(tally[ACTIVE]), inside).strip()} changed or flushed",
         _log_line("flush requests", _logged(tally, REQUESTS)),
         _log_line("sent at once", _logged(tally, INVALIDATIONS)),
         "",
@@ -69,17 +75,19 @@ def summary(campaign: "Campaign") -> list[str]:
     ]
     for number, (name, means) in enumerate(TRAITS):
         count = int(tally[TRAIT_CASES + number])
-        lines.append(f"  {name:<24}{count:>10,} {_share(count, described)}  {means}")
+        lines.append(f"  {name:<{_NAMES}}{count:>{_COUNTS},} {_share(count, described)}  {means}")
     lines += ["", "described cases with an entry that is"]
     for number, name in enumerate(KINDS):
         count = int(tally[KIND_CASES + number])
-        lines.append(f"  {name:<24}{count:>10,} {_share(count, described)}")
-    lines += ["", "classes                        cases      entries"]
+        lines.append(f"  {name:<{_NAMES}}{count:>{_COUNTS},} {_share(count, described)}")
+    lines += ["", f"{'classes':<{_NAMES + 2}}{'cases':>{_COUNTS}} {'entries':>{_ENTRIES}}"]
     for number, c in enumerate(classes.CLASSES):
         count = int(tally[CLASS_CASES + number])
         if count or c.kind == classes.EXPLAINED or c.name.startswith("flush-"):
             in_entries = int(tally[CLASS_ENTRIES + number])
-            lines.append(f"  {c.name:<24}{count:>10,} {in_entries:>12,}  {c.kind}: {c.means}")
+            lines.append(
+                f"  {c.name:<{_NAMES}}{count:>{_COUNTS},} {in_entries:>{_ENTRIES},}  {c.kind}: {c.means}"
+            )
     red = sum(
         int(tally[CLASS_CASES + number])
         for number, c in enumerate(classes.CLASSES)

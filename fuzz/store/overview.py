@@ -66,23 +66,23 @@ def lines(past: Past, *, quiet: bool) -> list[str]:
     done = ", ".join(f"[{first}, {last})" for first, last in past.cases_done) or "none"
     text = [
         about,
-        f"  cases      {known['cases']:>14,}   in {past.seconds:.1f} s; last {moment(past.updated)}",
+        f"  cases      {known['cases']:>16,}   in {past.seconds:.1f} s; last {moment(past.updated)}",
         f"  done       {done}",
     ]
     if past.entries:
-        text.append(f"  corpus     {past.entries:>14,}")
+        text.append(f"  corpus     {past.entries:>16,}")
     if past.flaky:
-        text.append(f"  flaky      {len(past.flaky):>14,}   {past.flaky[0]}")
+        text.append(f"  flaky      {len(past.flaky):>16,}   {past.flaky[0]}")
     shown = {n: c for n, c in known["classes"].items() if not (quiet and n in _EXPLAINED)}
     if shown:
-        text.append("  classes                           cases        entries")
-    text += [f"    {n:<26}{c['cases']:>11,}{c['entries']:>15,}" for n, c in shown.items()]
+        text.append(f"  {'classes':<28}{'cases':>16}{'entries':>20}")
+    text += [f"    {n:<26}{c['cases']:>16,}{c['entries']:>20,}" for n, c in shown.items()]
     files = defaultdict(list)
     for kept in past.findings:
         files[kept.name].append(str(kept.path))
     if known["diverging"]:
         text.append("  diverging cases by their first class, and the findings that were written")
     for name, count in known["diverging"].items():
-        text.append(f"    {name:<26}{count:>11,}")
+        text.append(f"    {name:<26}{count:>16,}")
         text += [f"      {file}" for file in files.pop(name, [])]
     return text
