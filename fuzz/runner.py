@@ -336,6 +336,9 @@ class Campaign:
         """What the campaign ended with, and why, in one line."""
         found = self.diverging()
         what = f"{found} cases diverge" if found else "nothing unexplained"
+        if self.plan.baseline:
+            # What both show was judged, too, and is not nothing.
+            what += f" that {self.plan.baseline} does not show, too"
         if self.flaky:
             what += f", {len(self.flaky)} do so only sometimes ({self.flaky[0]})"
         before = f" ({self.before} of them before)" if self.before else ""

@@ -227,7 +227,8 @@ class Workers:
         self.hangs += hung
         slots.pop(worker)[0] = part
         if self.lost >= MOST_LOST or self.hangs >= MOST_HANGS:
-            self.why = f"stopped: the target took {self.lost} processes down"
+            hangs = f", {self.hangs} of them by never returning" if self.hangs else ""
+            self.why = f"stopped: the target took {self.lost} processes down{hangs}"
         elif index + 1 < last:
             # Its place is right behind the part that was lost.
             slot: list[Part | None] = [None]

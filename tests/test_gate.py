@@ -185,6 +185,8 @@ def test_a_baseline_takes_away_what_it_shows_too(
     result = run_gate(monkeypatch, tmp_path, plan)
     assert bad_names(result) == []
     assert [c.words for c in result.of("regressions")] == [f"diverges as {mine}:wrong does"]
+    # Each case diverges; only that nothing is added may be said.
+    assert f"nothing unexplained that {mine}:wrong does not show, too" in result.of("fuzz")[0].words
     plan = small_plan(target=f"{mine}:worse", baseline=f"{mine}:wrong")
     result = run_gate(monkeypatch, tmp_path, plan)
     assert result.exit_code() == exits.DIVERGENCE
