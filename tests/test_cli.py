@@ -55,6 +55,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], code: int, *parts: s
         (("fuzz", "--cases", "0"), ("--cases", "0")),
         (("fuzz", "--time", "nan"), ("--time", "'nan' is not a number of seconds")),
         (("gate", "--time", "nan"), ("--time", "'nan' is not a number of seconds")),
+        (("zoo", "bench", "--plot", "x.foo"), ("'x.foo'", ".svg or .png")),
         (("zoo", "nope"), ("unknown mutant 'nope'", "did you mean")),
         (("replay", "no-such-file"), ("no-such-file", "expected a case file")),
         (("replay", "x86_64:7.3:99:1:1"), ("generator version 99",)),

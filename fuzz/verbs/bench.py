@@ -67,10 +67,7 @@ def command(
 def _plot(arch: str, path: Path) -> int:
     from importlib.util import find_spec
 
-    if path.suffix not in (".svg", ".png"):
-        raise click.BadParameter(
-            f"{str(path)!r} ends in neither; expected .svg or .png", param_hint="--plot"
-        )
+    options.picture(path)
     if find_spec("matplotlib") is None:
         print("midfolio bench: --plot needs matplotlib: pip install matplotlib", file=sys.stderr)
         return exits.LANE_MISSING

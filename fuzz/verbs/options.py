@@ -138,6 +138,14 @@ def class_bits(names: tuple[str, ...], option: str) -> int:
     return bits
 
 
+def picture(path: Path) -> None:
+    """A usage error for a `--plot` that ends in neither of the two, before hours are spent on it."""
+    if path.suffix not in (".svg", ".png"):
+        raise click.BadParameter(
+            f"{str(path)!r} ends in neither; expected .svg or .png", param_hint="--plot"
+        )
+
+
 def refuse_beside(option: str, allowed: tuple[str, ...], context: click.Context) -> None:
     """A usage error for anything on the command line beside `option` but the parameters `allowed`."""
     from click.core import ParameterSource

@@ -99,6 +99,8 @@ def bench(
     come first, guided grows its corpus on fewer cases, and a run may detect nothing; else
     that is exit code 6. It is 4 if an engine cannot run here, after the others ran.
     """
+    if plot is not None:
+        options.picture(plot)
     missing = {engine: why for engine in engines if (why := all_engines.missing(engine))}
     if any(engine in all_engines.SLOW for engine in engines):
         use_interpreted()
