@@ -292,6 +292,15 @@ MUTANTS: tuple[Mutant, ...] = (
         shows="pages-wrong",
     ),
     Mutant(
+        name="node-in-three-bits",
+        file="folios.py",
+        find="facts.toptier_nodes >> np.uint64(nid) & ONE != NONE:",
+        replace="facts.toptier_nodes >> np.uint64(nid & 7) & ONE != NONE:",
+        why="takes a node of a large machine for one of its first eight",
+        origin="class: counts in types of several widths, as before a79390f5d6a7 (v6.3)",
+        shows="protection-changed",
+    ),
+    Mutant(
         name="skip-counts",
         file="walk.py",
         find=(

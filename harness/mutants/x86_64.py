@@ -231,6 +231,16 @@ MUTANTS: tuple[Mutant, ...] = (
         shows="flush-missing",
         arches=("x86_64",),
     ),
+    Mutant(
+        name="soft-dirty-unconfigured",
+        file="x86_64.py",
+        find="    soft_dirty = PAGE_SOFT_DIRTY if facts.soft_dirty != 0 else NONE\n",
+        replace="    soft_dirty = PAGE_SOFT_DIRTY\n",
+        why="knows soft-dirty in a kernel that was configured without",
+        origin="class: pte_mksoft_dirty() without CONFIG_MEM_SOFT_DIRTY returns its argument",
+        shows="soft-dirty-gained",
+        arches=("x86_64",),
+    ),
     # Equivalent: no judge may see them.
     Mutant(
         name="nothing",
