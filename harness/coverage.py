@@ -6,7 +6,7 @@ The first part of the relation (docs/relation.md); `harness.relation` judges the
 import numpy as np
 
 from mm.jit import rule
-from mm.state import BAD_MAP, FLUSH, NMMU, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS
+from mm.state import BAD_MAP, FLUSH, LIVE, NMMU, NO_VM_WRITE, NR_FLUSHES, NR_STAMPS
 
 from . import classes
 from .workspace import FLUSHED, TOLD
@@ -103,6 +103,9 @@ def judge_case(workspace, our_pages, their_pages, blocks):
     ours, theirs = workspace.ours, workspace.theirs
     find_coverage(ours, workspace.needed, blocks)
     found = find_coverage(theirs, workspace.covered, blocks)
+    # Break before make: what is invalidated at once is taken, and not stored yet.
+    if theirs.counts[LIVE] != 0:
+        found = found | INVALIDATION_WRONG
     if our_pages != their_pages:
         found = found | PAGES_WRONG
     if ours.counts[BAD_MAP] != theirs.counts[BAD_MAP]:

@@ -137,7 +137,8 @@ struct midfolio_state {
 #define MIDFOLIO_NR_STAMPS 1
 #define MIDFOLIO_BAD_MAP 2     /* print_bad_pte() calls */
 #define MIDFOLIO_NO_VM_WRITE 3 /* WARN hits: write upgrade asked in a VMA without VM_WRITE */
-#define MIDFOLIO_NR_COUNTS 8
+#define MIDFOLIO_LIVE 8 /* entries that were not empty when an invalidation of them was sent at once */
+#define MIDFOLIO_NR_COUNTS 9
 
 #define MIDFOLIO_MAX_PTES 512 /* entries of one page table */
 
@@ -221,6 +222,16 @@ static inline void midfolio_log(struct midfolio_state *state, uint64_t kind, uin
 		state->flushes[row] = (struct midfolio_flush){ kind, address, pages };
 	/* Rows beyond the end are counted, so that an overflow can be seen. */
 	state->counts[MIDFOLIO_NR_FLUSHES] = row + 1;
+	/* Break before make: entries must be taken, and not stored, when it is sent at once. */
+	if (kind != MIDFOLIO_FLUSH) {
+		for (int64_t i = 0; i < state->facts->nr_ptes; i++) {
+			uint64_t at = state->facts->table_addr +
+				      ((uint64_t)i << state->facts->page_shift);
+
+			if (at >= address && at - address < pages << state->facts->page_shift)
+				state->counts[MIDFOLIO_LIVE] += state->ptes[i] != 0;
+		}
+	}
 }
 
 /* Request a flush of `pages` pages from `address`: tlb_flush_pte_range(). */

@@ -115,7 +115,8 @@ LOADS = 4  # plain loads of entries; this and the next two count in traced build
 STORES = 5  # plain stores of entries
 TAKES = 6  # atomic get-and-clears of entries
 NR_TRACE = 7  # rows of `trace`
-NR_COUNTS = 8
+LIVE = 8  # entries that were not empty when an invalidation of them was sent at once
+NR_COUNTS = 9
 
 # Kinds in the first column of `trace`: (kind, index, length, set_write).
 TRACE_BATCH = 0

@@ -44,3 +44,18 @@ def store(state, index, word):
     if TRACED:
         state.counts[STORES] += 1
     state.ptes[index] = word
+
+
+@rule
+def count_live(state, address, pages):
+    """How many entries of `pages` (uint64) pages from `address` are not empty; none outside the window.
+
+    A look at the table for the log, which is no load of a side's.
+    """
+    facts = state.facts[0]
+    live = 0
+    if address >= facts.table_addr:
+        first = (address - facts.table_addr) >> facts.page_shift
+        for i in range(np.uint64(facts.nr_ptes)):
+            live += 1 if first <= i < first + pages and state.ptes[i] != NONE else 0
+    return live

@@ -8,7 +8,8 @@ flush of the wrong page is visible. Never sends an IPI. `hull` and
 import numpy as np
 
 from .jit import rule
-from .state import FLUSH, FOLD, NMMU, NR_FLUSHES, UNFOLD
+from .state import FLUSH, FOLD, LIVE, NMMU, NR_FLUSHES, UNFOLD
+from .table import count_live
 
 # arch/x86/mm/tlb.c, tlb_single_page_flush_ceiling: above it x86 flushes all.
 X86_FLUSH_CEILING = 33
@@ -33,20 +34,32 @@ def flush(state, address, pages):
 
 @rule
 def unfold(state, address, pages):
-    """arm64: a contpte block was unfolded, with a TLBI at once: contpte_convert()."""
+    """arm64: a contpte block was unfolded, with a TLBI at once: contpte_convert().
+
+    Its entries must be empty then: break before make.
+    """
     _log(state, UNFOLD, address, pages)
+    state.counts[LIVE] += count_live(state, address, pages)
 
 
 @rule
 def fold(state, address, pages):
-    """arm64: a contpte block was folded, with a TLBI at once: contpte_convert()."""
+    """arm64: a contpte block was folded, with a TLBI at once: contpte_convert().
+
+    Its entries must be empty then: break before make.
+    """
     _log(state, FOLD, address, pages)
+    state.counts[LIVE] += count_live(state, address, pages)
 
 
 @rule
 def nmmu(state, address, pages):
-    """powerpc: a page was flushed at once: radix__flush_tlb_page()."""
+    """powerpc: a page was flushed at once: radix__flush_tlb_page().
+
+    Its entry is still taken then: radix__ptep_modify_prot_commit().
+    """
     _log(state, NMMU, address, pages)
+    state.counts[LIVE] += count_live(state, address, pages)
 
 
 def hull(flushes: list[tuple[int, int]], page_shift: int) -> tuple[int, int] | None:

@@ -152,6 +152,30 @@ MUTANTS: tuple[Mutant, ...] = (
         shows="fold-missing",
         arches=("arm64",),
     ),
+    Mutant(
+        name="tlbi-before-break",
+        file="contpte.py",
+        find=(
+            "    for at in range(first, first + BLOCK):\n"
+            "        found |= marks_of(table.take(state, at))\n"
+            "    facts = state.facts[0]\n"
+        ),
+        replace=(
+            "    facts = state.facts[0]\n"
+            "    if not is_folded(pte):\n"
+            "        tlb.unfold(state, facts.table_addr + (first << facts.page_shift), BLOCK)\n"
+            "    for at in range(first, first + BLOCK):\n"
+            "        found |= marks_of(table.take(state, at))\n"
+            "    if not is_folded(pte):\n"
+            "        return store_run(\n"
+            "            state, first, first + BLOCK, with_marks(pte & ~PFN_IN_BLOCK, found)\n"
+            "        )\n"
+        ),
+        why="unfolds a block by an invalidation that comes before the entries are cleared",
+        origin="class: break before make, contpte_convert()",
+        shows="invalidation-wrong",
+        arches=("arm64",),
+    ),
     # Folding.
     Mutant(
         name="fold-ignores-folio",

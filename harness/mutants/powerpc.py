@@ -64,6 +64,32 @@ MUTANTS: tuple[Mutant, ...] = (
         arches=("powerpc",),
     ),
     Mutant(
+        name="coprocessors-told-too-late",
+        file="powerpc.py",
+        find=(
+            "    if needs_nmmu_flush(masks, old, new):\n"
+            "        for at in range(index, index + nr):\n"
+            "            tlb.nmmu(state, call.table_addr + (np.uint64(at) << call.page_shift), ONE)\n"
+            "    step = pfn_step(masks, new)\n"
+            "    for at in range(index, index + nr):\n"
+            "        table.store(state, at, new)\n"
+            "        new += step\n"
+        ),
+        replace=(
+            "    step, told = pfn_step(masks, new), needs_nmmu_flush(masks, old, new)\n"
+            "    for at in range(index, index + nr):\n"
+            "        table.store(state, at, new)\n"
+            "        new += step\n"
+            "    if told:\n"
+            "        for at in range(index, index + nr):\n"
+            "            tlb.nmmu(state, call.table_addr + (np.uint64(at) << call.page_shift), ONE)\n"
+        ),
+        why="flushes for the coprocessors when they may have seen the upgraded entry already",
+        origin="class: order in radix__ptep_modify_prot_commit()",
+        shows="invalidation-wrong",
+        arches=("powerpc",),
+    ),
+    Mutant(
         name="coprocessors-told-of-all-writes",
         file="powerpc.py",
         find="    return masks.nmmu and old & PAGE_RW == PAGE_READ and new & PAGE_WRITE != NONE\n",
