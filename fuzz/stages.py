@@ -15,7 +15,7 @@ from harness.census import CASES, ENTRIES
 from harness.run import outcome_of
 from harness.targets import Target, batched_side
 from harness.zoo import Mutant
-from mm.state import State
+from mm.state import LIVE, State
 
 # Places of `counts`.
 CALLS, REACHED, TRIGGERED = range(3)
@@ -65,7 +65,7 @@ class Stages:
 def _left(state: State, pages: int) -> tuple[Any, ...]:
     """All that a run leaves behind: its outcome, and the inputs, which a mutant may write to."""
     inputs = (state.facts, state.folios, state.exclusive, state.hardware)
-    return outcome_of(state, pages), *(array.tobytes() for array in inputs)
+    return outcome_of(state, pages), int(state.counts[LIVE]), *(a.tobytes() for a in inputs)
 
 
 def staged(mutant: Mutant, arch: str, counts: Any = None) -> tuple[Target, Stages]:

@@ -38,7 +38,7 @@ def test_a_cut_word_is_filled_up():
         (b"mfz1", b"mfz9", "begins with mfz1"),
         (b"powerpc", b"sparc\0\0", "unknown arch 'sparc'"),
         (b"6.18", b"5.0\0", "unknown kernel '5.0'"),
-        (b"powerpc\0\2", b"powerpc\0\1", "generator version 1 is not"),
+        (b"powerpc\0\3", b"powerpc\0\2", "generator version 2 is not"),
         (b"\7\0\0\0\0\0", b"\7\7\0\0\0\0", "at most 512"),
     ],
 )

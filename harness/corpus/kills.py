@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mm.state import LIVE
 from mm.version import VERSIONS
 
 from .. import zoo
@@ -51,7 +52,7 @@ def left_behind(case: Case, function: Function) -> tuple[Any, ...]:
     with np.errstate(over="ignore"):
         pages = function(state)
     inputs = (state.facts, state.folios, state.exclusive, state.hardware)
-    return (outcome_of(state, pages), *(array.tobytes() for array in inputs))
+    return (outcome_of(state, pages), int(state.counts[LIVE]), *(a.tobytes() for a in inputs))
 
 
 def target_of(quarry: Quarry) -> Target:
