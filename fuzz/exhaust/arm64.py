@@ -27,50 +27,9 @@ def _relate(words, rules, workspace, our_pages, their_pages, batching):
 
 
 @entry(signature)
-def loop(
-    reference,
-    target,
-    workspace,
-    table,
-    exclusive,
-    sane,
-    weights,
-    digits,
-    first_page,
-    weight,
-    first,
-    last,
-    base,
-    red,
-    batching,
-    verdicts,
-    counts,
-    sums,
-):
+def loop(reference, target, workspace, cases):
     """As `run_cases`, for arm64."""
-    return run_cases(
-        WORDS,
-        RULES,
-        _relate,
-        reference,
-        target,
-        workspace,
-        table,
-        exclusive,
-        sane,
-        weights,
-        digits,
-        first_page,
-        weight,
-        first,
-        last,
-        base,
-        red,
-        batching,
-        verdicts,
-        counts,
-        sums,
-    )
+    return run_cases(WORDS, RULES, _relate, reference, target, workspace, cases)
 
 
 def word(state: EntryState, pfn: int, index: int, kernel: str) -> int:

@@ -4,7 +4,7 @@ The judges are inlined; of the first-class calls, which hand over whole records 
 only the reference and the target are left.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,29 +41,45 @@ BLOCK = 16  # entries of a contpte block, of which a window of arm64 is made
 NO_ROOM = -1
 
 
+class Cases(NamedTuple):
+    """Cases of one call that are to be run, and what they come to.
+
+    `table[entry, state]` has the words, `exclusive[state]` the bit of the entry's page,
+    `sane[state]` whether a kernel makes it in this call, `weights[state]` the raw states and
+    `weight` the raw calls that it, and the call, stand for.
+    """
+
+    table: Any  # uint64[entries, states]
+    exclusive: Any  # uint8[states]
+    sane: Any  # uint8[states]
+    weights: Any  # int64[states]
+    digits: Any  # int64[entries], the states of the case that stands in the workspace
+    first_page: Any  # int64
+    weight: Any  # int64
+    first: Any  # int64: the cases [first, last) of the call
+    last: Any  # int64
+    base: Any  # uint64: the number of the call's case 0
+    red: Any  # uint64: classes that end a run, once for each verdict
+    batching: Any  # int64
+    verdicts: Any  # uint64[NR_VERDICTS]
+    counts: Any  # int64[NR_VERDICTS, NR_COLUMNS]
+    sums: Any  # uint64[NR_SUMS]
+
+
 def signature() -> Any:
     """The numba signature of an architecture's loop."""
     from numba import int64, types, uint8, uint64
 
+    fields = (
+        *(uint64[:, ::1], uint8[::1], uint8[::1], int64[::1], int64[::1]),
+        *(int64, int64, int64, int64, uint64, uint64, int64),
+        *(uint64[::1], int64[:, ::1], uint64[::1]),
+    )
     return int64(
         types.FunctionType(numba_target()),  # reference
         types.FunctionType(numba_target()),  # target
         numba_workspace(),
-        uint64[:, ::1],  # table
-        uint8[::1],  # exclusive
-        uint8[::1],  # sane
-        int64[::1],  # weights
-        int64[::1],  # digits
-        int64,  # first_page
-        int64,  # weight
-        int64,  # first
-        int64,  # last
-        uint64,  # base
-        uint64,  # red
-        int64,  # batching
-        uint64[::1],  # verdicts
-        int64[:, ::1],  # counts
-        uint64[::1],  # sums
+        types.NamedTuple(fields, Cases),
     )
 
 
@@ -135,55 +151,32 @@ def count_verdict(union, stands_for, verdicts, counts, sums):
 
 
 @rule
-def run_cases(
-    words,
-    rules,
-    relate,
-    reference,
-    target,
-    workspace,
-    table,
-    exclusive,
-    sane,
-    weights,
-    digits,
-    first_page,
-    weight,
-    first,
-    last,
-    base,
-    red,
-    batching,
-    verdicts,
-    counts,
-    sums,
-):
-    """Run cases [first, last) of one call; the number of one with a new red verdict, `last`, or NO_ROOM.
+def run_cases(words, rules, relate, reference, target, workspace, cases):
+    """Run `cases`; the number of one with a new red verdict, `cases.last`, or NO_ROOM.
 
-    `table[entry, state]` has the words, `exclusive[state]` the bit of the entry's page,
-    `sane[state]` whether a kernel makes it in this call, `weights[state]` the raw states and
-    `weight` the raw calls that it, and the call, stand for. What does not change between
-    the cases of a call stands in `workspace` (fuzz.exhaust.scope). `relate` is the
-    architecture's judge_relation. The red case has been counted, and stands in the
-    workspace.
+    What does not change between the cases of a call stands in `workspace`
+    (fuzz.exhaust.scope). `relate` is the architecture's judge_relation. The red case has
+    been counted, and stands in the workspace.
     """
+    table, exclusive, digits = cases.table, cases.exclusive, cases.digits
+    first_page = cases.first_page
     ours, theirs = workspace.ours, workspace.theirs
     start, end = workspace.case.facts[0].start, workspace.case.facts[0].end
     nr_ptes, nr_states = workspace.case.facts[0].nr_ptes, table.shape[1]
     # A call may change all of a block.
     seen_from, seen_to = (start, end) if nr_ptes < BLOCK else (0, nr_ptes)
     workspace.whole[0] = 0
-    rest = first
+    rest = cases.first
     for entry in range(end - start - 1, -1, -1):
         digits[entry] = rest % nr_states
         rest = rest // nr_states
         put(workspace, table, exclusive, first_page, start, entry, digits[entry])
     copy_inputs(workspace)
-    for number in range(first, last):
-        is_sane, stands_for = True, weight
+    for number in range(cases.first, cases.last):
+        is_sane, stands_for = True, cases.weight
         for entry in range(end - start):
-            is_sane = is_sane & (sane[digits[entry]] != 0)
-            stands_for *= weights[digits[entry]]
+            is_sane = is_sane & (cases.sane[digits[entry]] != 0)
+            stands_for *= cases.weights[digits[entry]]
         for i in range(nr_ptes):
             ours.ptes[i] = workspace.case.ptes[i]
             theirs.ptes[i] = workspace.case.ptes[i]
@@ -193,21 +186,21 @@ def run_cases(
         lay_bait(workspace)
         our_pages = reference(ours)
         their_pages = target(theirs)
-        relate(words, rules, workspace, our_pages, their_pages, batching)
+        relate(words, rules, workspace, our_pages, their_pages, cases.batching)
         judge_invariants(words, workspace, is_sane)
         union = union_of(workspace)
-        sums[DIGEST] += digest_of(
-            workspace, base + np.uint64(number), union, their_pages, seen_from, seen_to
+        cases.sums[DIGEST] += digest_of(
+            workspace, cases.base + np.uint64(number), union, their_pages, seen_from, seen_to
         )
         if differs(workspace, seen_from, seen_to):
-            sums[DIFFERING] += ONE
-        times = count_verdict(union, stands_for, verdicts, counts, sums)
+            cases.sums[DIFFERING] += ONE
+        times = count_verdict(union, stands_for, cases.verdicts, cases.counts, cases.sums)
         if times == 0:
             return NO_ROOM
         if (union & INPUT_CHANGED) != ZERO:
             copy_inputs(workspace)
         # One case of each verdict is shown, the rest is counted.
-        if (union & red) != ZERO and times == 1:
+        if (union & cases.red) != ZERO and times == 1:
             return number
         # The next case: the last entry turns fastest.
         entry = end - start - 1
@@ -219,4 +212,4 @@ def run_cases(
             if digits[entry] != 0:
                 break
             entry -= 1
-    return last
+    return cases.last

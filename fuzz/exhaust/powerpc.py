@@ -19,50 +19,9 @@ _OFFSET_MASK = (1 << mmu.SWP_OFFSET_BITS_64K) - 1
 
 
 @entry(signature)
-def loop(
-    reference,
-    target,
-    workspace,
-    table,
-    exclusive,
-    sane,
-    weights,
-    digits,
-    first_page,
-    weight,
-    first,
-    last,
-    base,
-    red,
-    batching,
-    verdicts,
-    counts,
-    sums,
-):
+def loop(reference, target, workspace, cases):
     """As `run_cases`, for powerpc."""
-    return run_cases(
-        WORDS,
-        RULES,
-        judge_relation,
-        reference,
-        target,
-        workspace,
-        table,
-        exclusive,
-        sane,
-        weights,
-        digits,
-        first_page,
-        weight,
-        first,
-        last,
-        base,
-        red,
-        batching,
-        verdicts,
-        counts,
-        sums,
-    )
+    return run_cases(WORDS, RULES, judge_relation, reference, target, workspace, cases)
 
 
 def word(state: EntryState, pfn: int, index: int, kernel: str) -> int:

@@ -35,7 +35,7 @@ from .alphabet import (
     asks_of,
     write_fixed,
 )
-from .loop import CASES, NO_ROOM, NR_COLUMNS, NR_SUMS, NR_VERDICTS, RAW_CASES
+from .loop import CASES, NO_ROOM, NR_COLUMNS, NR_SUMS, NR_VERDICTS, RAW_CASES, Cases
 from .symmetries import (
     calls_for,
     canonical_calls,
@@ -232,6 +232,24 @@ class Runner:
         sums = np.zeros(NR_SUMS, np.uint64)
         shown: dict[int, int] = {}
         at, end = first - block.base, last - block.base
+        table, exclusive, sane, weights = self.tables
+        cases = Cases(
+            table=table,
+            exclusive=exclusive,
+            sane=sane,
+            weights=weights,
+            digits=self.digits,
+            first_page=self.first_page,
+            weight=block.weight,
+            first=at,
+            last=end,
+            base=np.uint64(block.base),
+            red=self.red,
+            batching=self.batching,
+            verdicts=verdicts,
+            counts=counts,
+            sums=sums,
+        )
         with np.errstate(over="ignore"):
             while at < end:
                 at = int(
@@ -239,18 +257,7 @@ class Runner:
                         self.reference,
                         self.target.function,
                         self.workspace,
-                        *self.tables,
-                        self.digits,
-                        self.first_page,
-                        block.weight,
-                        at,
-                        end,
-                        np.uint64(block.base),
-                        self.red,
-                        self.batching,
-                        verdicts,
-                        counts,
-                        sums,
+                        cases._replace(first=at),
                     )
                 )
                 if at == NO_ROOM:

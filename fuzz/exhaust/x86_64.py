@@ -17,50 +17,9 @@ _OFFSET_MASK = (1 << x86.SWP_OFFSET_BITS) - 1
 
 
 @entry(signature)
-def loop(
-    reference,
-    target,
-    workspace,
-    table,
-    exclusive,
-    sane,
-    weights,
-    digits,
-    first_page,
-    weight,
-    first,
-    last,
-    base,
-    red,
-    batching,
-    verdicts,
-    counts,
-    sums,
-):
+def loop(reference, target, workspace, cases):
     """As `run_cases`, for x86_64."""
-    return run_cases(
-        WORDS,
-        RULES,
-        judge_relation,
-        reference,
-        target,
-        workspace,
-        table,
-        exclusive,
-        sane,
-        weights,
-        digits,
-        first_page,
-        weight,
-        first,
-        last,
-        base,
-        red,
-        batching,
-        verdicts,
-        counts,
-        sums,
-    )
+    return run_cases(WORDS, RULES, judge_relation, reference, target, workspace, cases)
 
 
 def word(state: EntryState, pfn: int, index: int, kernel: str) -> int:
