@@ -12,10 +12,10 @@ import numpy as np
 
 from harness import zoo
 from harness.census import CASES, ENTRIES
-from harness.run import outcome_of
+from harness.run import remains
 from harness.targets import Target, batched_side
 from harness.zoo import Mutant
-from mm.state import LIVE, State
+from mm.state import State
 
 # Places of `counts`.
 CALLS, REACHED, TRIGGERED = range(3)
@@ -57,15 +57,9 @@ class Stages:
         if self.reached[0] and not counts[REACHED]:
             counts[REACHED] = counts[CALLS]
         # What never ran cannot have changed anything.
-        if self.reached[0] and _left(state, pages) != _left(other, self.sound(other)):
+        if self.reached[0] and remains(state, pages) != remains(other, self.sound(other)):
             counts[TRIGGERED] = counts[CALLS]
         return pages
-
-
-def _left(state: State, pages: int) -> tuple[Any, ...]:
-    """All that a run leaves behind: its outcome, and the inputs, which a mutant may write to."""
-    inputs = (state.facts, state.folios, state.exclusive, state.hardware)
-    return outcome_of(state, pages), int(state.counts[LIVE]), *(a.tobytes() for a in inputs)
 
 
 def staged(mutant: Mutant, arch: str, counts: Any = None) -> tuple[Target, Stages]:

@@ -1,6 +1,7 @@
 """One case through one target, judged: arrays in, values out."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from mm.state import (
     BAD_MAP,
     FLUSH,
     FOLD,
+    LIVE,
     LOADS,
     NMMU,
     NO_VM_WRITE,
@@ -94,6 +96,13 @@ def outcome_of(state: State, pages: int) -> Outcome:
         stores=counts[STORES],
         takes=counts[TAKES],
     )
+
+
+def remains(state: State, pages: int) -> tuple[Any, ...]:
+    """All that a judge may look at after a run: the outcome, and the inputs, which a mutant may write to."""
+    inputs = (state.facts, state.folios, state.exclusive, state.hardware)
+    logged = int(state.counts[LIVE])
+    return outcome_of(state, pages), logged, *(array.tobytes() for array in inputs)
 
 
 def run(case: Case, function: Function) -> Outcome:

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mm.state import LIVE
 from mm.version import VERSIONS
 
 from .. import zoo
 from ..arrays import state_of
 from ..case import Case
 from ..differences import red
-from ..run import judge_case, outcome_of
+from ..run import judge_case, remains
 from ..targets import Function, Target, load, trusted
 
 
@@ -51,8 +50,7 @@ def left_behind(case: Case, function: Function) -> tuple[Any, ...]:
     state = state_of(case)
     with np.errstate(over="ignore"):
         pages = function(state)
-    inputs = (state.facts, state.folios, state.exclusive, state.hardware)
-    return (outcome_of(state, pages), int(state.counts[LIVE]), *(a.tobytes() for a in inputs))
+    return remains(state, pages)
 
 
 def target_of(quarry: Quarry) -> Target:
