@@ -56,6 +56,6 @@ def count_live(state, address, pages):
     live = 0
     if address >= facts.table_addr:
         first = (address - facts.table_addr) >> facts.page_shift
-        for i in range(np.uint64(facts.nr_ptes)):
-            live += 1 if first <= i < first + pages and state.ptes[i] != NONE else 0
+        for i in range(first, min(first + pages, np.uint64(facts.nr_ptes))):
+            live += 1 if state.ptes[i] != NONE else 0
     return live
