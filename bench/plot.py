@@ -1,14 +1,13 @@
 """A picture of what an entry costs: against the size of the window, and of the folios."""
 
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from harness.case import layout_of
 from harness.relation import reference_side
 from harness.targets import load
-from harness.whole import write_whole
+from harness.whole import write_figure
 from mm.state import empty_state, set_kernel
 from mm.version import VERSIONS
 
@@ -72,9 +71,7 @@ def draw(arch: str, path: Path) -> None:
         right.plot(orders, line, marker=".", label=name)
     _label(right, "order of all folios", "one call on a whole table")
     figure.suptitle(f"{arch}: CPU time for each entry")
-    drawn = BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:])
-    write_whole(path, drawn.getvalue())
+    write_figure(path, figure)
     pyplot.close(figure)
 
 

@@ -11,7 +11,6 @@ measured beside the others, all within the same small limit.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from math import exp, log
 from pathlib import Path
 from statistics import median
@@ -21,7 +20,7 @@ import numpy as np
 
 from harness import zoo
 from harness.targets import Target, load, trusted
-from harness.whole import write_whole
+from harness.whole import write_figure
 from mm.jit import COMPILED
 
 from .engines import SLOW, module_of
@@ -255,7 +254,5 @@ def draw(runs: list[Runs], engines: list[str], limit: int, path: Path) -> None:
     axes.set_ylabel("share of runs without a finding")
     axes.grid(alpha=0.3)
     axes.legend()
-    drawn = BytesIO()
-    figure.savefig(drawn, format=path.suffix[1:])
-    write_whole(path, drawn.getvalue())
+    write_figure(path, figure)
     pyplot.close(figure)

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -17,3 +19,10 @@ def write_whole(path: Path, content: str | bytes) -> None:
             partial.unlink(missing_ok=True)
         # write() names no file, and who called knows nothing of the one beside.
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def write_figure(path: Path, figure: Any) -> None:
+    """Write a figure of matplotlib's as its suffix says, as `write_whole` does."""
+    drawn = BytesIO()
+    figure.savefig(drawn, format=path.suffix[1:])
+    write_whole(path, drawn.getvalue())

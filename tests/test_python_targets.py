@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,28 +9,18 @@ import pytest
 from fuzz.fates import fate
 from harness import zoo
 from mm.jit import ROOT
+from tests import test_cli
 
 
 def midfolio(where: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run the command; its targets and its findings are in `where`."""
-    path = os.pathsep.join((str(where), str(ROOT)))
     environment = {
-        **os.environ,
-        "MIDFOLIO_MODE": "interpreted",
         "MIDFOLIO_FINDINGS": str(where / "findings"),
         "MIDFOLIO_HANG_SECONDS": "1",
-        "PYTHONPATH": path,
+        "PYTHONPATH": os.pathsep.join((str(where), str(ROOT))),
         **variables,
     }
-    return subprocess.run(
-        [sys.executable, "-m", "fuzz.cli", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    return test_cli.midfolio(*arguments, **environment)
 
 
 RAISES = """

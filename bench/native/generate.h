@@ -36,10 +36,10 @@ enum {
 /* Kinds of VMAs; all but the last are rows of what such a VMA maps. */
 enum { ANON_VMA, FILE_VMA, SHARED_VMA, DEVICE_VMA, DEVICE_SHARED_VMA };
 
-/* What the layout must know of the call and its VMA. */
 /* Where the nodes begin whose numbers take many bits. */
 #define FAR_NODES 48
 
+/* What the layout must know of the call and its VMA. */
 struct scene {
 	bool wild;
 	int64_t contents; /* ANON_VMA..DEVICE_VMA */
